@@ -63,7 +63,10 @@ async fn documents_have_the_types_of_the_cluster() {
     assert!(!pools.is_empty());
     for pool in pools {
         let price = pool.get_document("pricing").unwrap();
-        price.get("reward_per_hour").and_then(|price| if let mongodb::bson::Bson::Decimal128(_) = price { Some(()) } else { None }).unwrap();
+        price
+            .get("reward_per_hour")
+            .and_then(|price| if let mongodb::bson::Bson::Decimal128(_) = price { Some(()) } else { None })
+            .unwrap();
         pool.get_datetime("created_at").unwrap();
         assert_eq!(pool.get_str("manager_id").unwrap(), site.app.store.manager_id.as_str());
         assert_eq!(pool.get_str("region").unwrap(), "attic");
@@ -221,7 +224,7 @@ async fn any_history_of_changes_and_faults_ends_equal_and_is_restorable_all_the_
             site.pass_slots(12).await;
         }
         site.next_slot(1_000);
-        let before = of_store(&site);
+        let before = of_store(&site).await;
         match random.within(0, 4) {
             0 => {
                 replicate(&site).await;
@@ -309,4 +312,3 @@ async fn who_has_no_cluster_keeps_no_marks_and_who_gets_one_again_sends_everythi
     assert_eq!(catch_up(&again).await.doing, Doing::Current);
     assert_equal(&again, &database).await;
 }
-

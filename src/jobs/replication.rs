@@ -11,16 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Stopwatch;
+use crate::domain::replica::Document;
 use crate::domain::replica::cluster::{Claim, Life, Position, Round, Through, Trouble, Watched, wait_ms};
-use crate::domain::replica::{Document, Rev};
 use crate::domain::time::BootMs;
 use crate::gateways::replica::{Cluster, NotTaken};
 use crate::live::{Doing, Failure};
-use crate::storage::replica::catalog::{CATALOG, Listed, Way};
+use crate::storage::compaction::Which;
+use crate::storage::replica::catalog::{CATALOG, Listed, Way, leaving};
 use crate::storage::replica::documents::collection;
 use crate::storage::replica::marks::{self, Mark};
-use crate::storage::replica::rows::{self, Batch};
-use crate::storage::table::Snapshot;
+use crate::storage::replica::rows::{self, Batch, Fenced, Marked};
 
 use super::{Context, Stopped};
 
@@ -141,7 +141,7 @@ impl Run<'_> {
         let life = self.life()?;
         self.forget_what_is_to_go_again().await?;
         let is_open = |listed: &&Listed| !self.memory.positions.get(listed.table).is_some_and(|at| at.life == life && at.is_whole);
-        let open: Vec<&'static Listed> = CATALOG.iter().filter(|listed| listed.way != Way::Stays).filter(is_open).collect();
+        let open: Vec<&'static Listed> = leaving().filter(is_open).collect();
         if !open.is_empty() {
             self.context.replication.change(|status| status.doing = Doing::Copying);
             self.turn(None).await?;
@@ -160,8 +160,9 @@ impl Run<'_> {
         let of = |table: &str| wanted.contains(collection(table));
         let again: Vec<Position> = self.memory.positions.values().filter(|at| of(&at.table)).cloned().collect();
         for position in again {
-            let (rev, _) = self.snapshot().await?;
-            self.put_position(Position { scan: rev, through: None, is_whole: false, ..position }).await?;
+            let fenced = self.fenced().await?;
+            let Some(listed) = CATALOG.iter().find(|listed| listed.table == position.table) else { continue };
+            self.put_position(Position { scan: fenced.of(listed.file).1, through: None, is_whole: false, ..position }).await?;
         }
         self.context.replication.fulfilled(|wishes| wishes.resync.retain(|collection| !wanted.contains(collection)));
         Ok(())
@@ -172,11 +173,10 @@ impl Run<'_> {
         Ok(Life { generation: self.context.store.generation, stretch: state.stretch, copy: self.held()?.copy.clone() })
     }
 
-    /// Everything that is committed, and a revision below all that is not.
-    async fn snapshot(&self) -> Result<(Rev, Arc<Snapshot>), Halt> {
-        let rev = self.context.store.fence().await?;
-        let rev = rev.ok_or_else(|| Stopped("no marks are kept".into()))?;
-        Ok((rev, Arc::new(self.context.store.read()?)))
+    /// Everything that is committed.
+    async fn fenced(&self) -> Result<Arc<Fenced>, Halt> {
+        let fenced = self.context.store.fenced().await?;
+        Ok(Arc::new(fenced.ok_or_else(|| Stopped("no marks are kept".into()))?))
     }
 
     async fn turn(&mut self, round: Option<Round>) -> Result<(), Halt> {
@@ -196,66 +196,78 @@ impl Run<'_> {
 
     /// What the logs have, then what changed as a part of the round, then the round, then the documents of what changed: a restore finds one state of the store at any moment.
     async fn round(&mut self, life: &Life) -> Result<(), Halt> {
+        let logs = || CATALOG.iter().filter(|listed| listed.way == Way::Log);
         let mut advanced = false;
-        let (rev, snapshot) = loop {
-            let (rev, snapshot) = self.snapshot().await?;
+        let at = loop {
+            let at = self.fenced().await?;
             self.spurned = false;
-            for listed in CATALOG.iter().filter(|listed| listed.way == Way::Log) {
-                advanced |= self.follow(listed, life, rev, &snapshot).await?;
+            for listed in logs() {
+                advanced |= self.follow(listed, life, &at).await?;
             }
             // What a log lacks there has a mark by now, which the round has to have.
             if !self.spurned {
-                break (rev, snapshot);
+                break at;
             }
         };
-        let parts = self.put_parts(rev, &snapshot).await?;
+        let parts = self.put_parts(&at).await?;
         if parts > 0 || advanced || self.memory.round.is_none() {
-            let through = CATALOG.iter().filter(|listed| listed.way == Way::Log).filter_map(|listed| {
+            let through = logs().filter_map(|listed| {
                 let key = self.memory.positions.get(listed.table)?.through.clone()?;
                 Some(Through { table: listed.table.into(), key })
             });
-            let round = Round { rev, at: self.context.clock.now().wall, parts, through: through.collect() };
+            let round = Round { rev: at.core_rev, at: self.context.clock.now().wall, parts, through: through.collect() };
             self.turn(Some(round)).await?;
-            self.cluster.keep_parts_of(rev).await?;
+            self.cluster.keep_parts_of(at.core_rev).await?;
         }
         if parts > 0 {
-            self.apply(&snapshot).await?;
+            self.apply(&at).await?;
         }
         Ok(())
     }
 
-    async fn put_parts(&mut self, round: Rev, snapshot: &Arc<Snapshot>) -> Result<u32, Halt> {
-        let (mut parts, mut last): (u32, Option<Mark>) = (0, None);
-        loop {
-            let (of, secrets, after) = (Arc::clone(snapshot), self.context.store.secrets.clone(), last.clone());
-            let marked = reading(move || {
-                let marked = rows::marked(&*of, &secrets, after.as_ref(), BATCH)?;
-                Ok((rows::part(&secrets, round, &marked)?, marked.marks.last().cloned()))
-            });
-            let (bytes, end) = marked.await?;
-            let Some(end) = end else { return Ok(parts) };
-            self.context.replication.change(|status| status.doing = Doing::Sending);
-            let (sent, size) = (Stopwatch::start(), bytes.len());
-            self.cluster.put_part(round, parts, bytes).await?;
-            self.sent(0, size, sent).await?;
-            parts = parts.saturating_add(1);
-            last = Some(end);
+    async fn marked(&self, at: &Arc<Fenced>, which: Which, after: Option<Mark>) -> Result<Marked, Halt> {
+        let (at, store) = (Arc::clone(at), Arc::clone(&self.context.store));
+        reading(move || Ok(rows::marked(&store, &at, which, after.as_ref(), BATCH)?)).await
+    }
+
+    async fn put_parts(&mut self, at: &Arc<Fenced>) -> Result<u32, Halt> {
+        let (round, mut parts) = (at.core_rev, 0_u32);
+        for which in Which::ALL {
+            let mut last: Option<Mark> = None;
+            loop {
+                let marked = self.marked(at, which, last).await?;
+                last = marked.marks.last().cloned();
+                if last.is_none() {
+                    break;
+                }
+                self.context.replication.change(|status| status.doing = Doing::Sending);
+                let part = rows::part(&self.context.store.secrets, round, &marked)?;
+                let (sent, size) = (Stopwatch::start(), part.len());
+                self.cluster.put_part(round, parts, part).await?;
+                self.sent(0, size, sent).await?;
+                parts = parts.saturating_add(1);
+            }
         }
+        Ok(parts)
     }
 
     /// What is marked becomes documents; where one is not taken, its mark stays.
-    async fn apply(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), Halt> {
-        let mut last: Option<Mark> = None;
-        loop {
-            let (of, secrets, after) = (Arc::clone(snapshot), self.context.store.secrets.clone(), last.clone());
-            let marked = reading(move || Ok(rows::marked(&*of, &secrets, after.as_ref(), BATCH)?)).await?;
-            let Some(end) = marked.marks.last().cloned() else { return Ok(()) };
-            let not_taken = self.write(&marked.documents).await?;
-            let kept = |at: usize| not_taken.iter().any(|not| not.index == at);
-            let arrived: Vec<Mark> = marked.marks.into_iter().enumerate().filter(|(at, _)| !kept(*at)).map(|(_, mark)| mark).collect();
-            self.context.store.write(move |tx| marks::arrived(tx, &arrived)).await?;
-            last = Some(end);
+    async fn apply(&mut self, at: &Arc<Fenced>) -> Result<(), Halt> {
+        for which in Which::ALL {
+            let mut last: Option<Mark> = None;
+            loop {
+                let marked = self.marked(at, which, last).await?;
+                last = marked.marks.last().cloned();
+                if last.is_none() {
+                    break;
+                }
+                let not_taken = self.write(&marked.documents).await?;
+                let kept = |at: usize| not_taken.iter().any(|not| not.index == at);
+                let arrived = marked.marks.into_iter().enumerate().filter(|(at, _)| !kept(*at)).map(|(_, mark)| mark);
+                self.context.store.arrived(which, arrived.collect()).await?;
+            }
         }
+        Ok(())
     }
 
     /// Sends documents; those that the cluster does not take are counted and told.

@@ -22,7 +22,9 @@ use super::hot;
 use super::intake::{Intake, Recovered};
 use super::outputs::Outputs;
 use super::proofs::{Blinds, Recent};
-use super::replica::marks::{self, Marking};
+use super::replica::catalog::Listed;
+use super::replica::marks::{self, Mark as ReplicaMark, Marking};
+use super::replica::rows::Fenced;
 use super::restore;
 use super::room::{Need, Room};
 use super::sealing;
@@ -36,7 +38,6 @@ use crate::domain::audit::{Actor, Draft};
 use crate::domain::evidence::{Beacons, day_of};
 use crate::domain::ids::{ManagerId, NodeIndex, PoolIndex};
 use crate::domain::proof::succession::Succession;
-use crate::domain::replica::Rev;
 use crate::domain::threshold::Reading;
 use crate::domain::time::{Now, Timestamp};
 
@@ -174,7 +175,7 @@ impl Store {
         let replica_run = crate::crypto::hex(&entropy.bytes::<8>());
         if replica.is_marking {
             core.write_at_open(|tx| marks::started(tx, &replica_run))?;
-            core.mark_with(Marking::new(store.generation, replica.starts.saturating_add(1)));
+            core.mark_with(Marking::new(Which::Core, store.generation, replica.starts.saturating_add(1)));
         }
         let hot_meta = hot::Meta { store_id: store.store_id.clone(), generation: store.generation, ..hot::Meta::default() };
         if !is_new && !exists(&hot_path)? && core_was_used(&core)? {
@@ -183,6 +184,9 @@ impl Store {
         let hot = DbFile::open_on(device, &hot_path, options.hot_cache_bytes, |tx| hot::initialise(tx, &hot_meta))?;
         hot.keep_to(&room, Need::Kept);
         hot.ensure_tables(hot::TABLES)?;
+        if replica.is_marking {
+            hot.mark_with(Marking::new(Which::Hot, store.generation, replica.starts.saturating_add(1)));
+        }
         let found = hot::meta(&hot.read()?)?;
         if (&found.store_id, found.generation) != (&store.store_id, store.generation) {
             let name = |id: &str, generation: u32| format!("{id} (generation {generation})");
@@ -371,18 +375,51 @@ impl Store {
     pub async fn begin_marks_above(&self, starts: u32) -> Result<(), WriteError> {
         let starts = marks::state(&self.read()?)?.starts.max(starts).saturating_add(1);
         // First, so that nothing is changed in between without one.
-        self.core.mark_with(Marking::new(self.generation, starts));
-        if let Some(marking) = self.core.marking() {
-            marking.raise(self.generation, starts);
+        for which in Which::ALL {
+            self.file(which).mark_with(Marking::new(which, self.generation, starts));
+            if let Some(marking) = self.file(which).marking() {
+                marking.raise(self.generation, starts);
+            }
         }
         let run = self.replica_run.clone();
         self.core.write(Lane::Ordinary, move |tx| marks::begin(tx, &run, starts)).await
     }
 
-    /// A revision above those of all that is committed, and below those of all that will be; none while no marks are kept.
-    pub async fn fence(&self) -> Result<Option<Rev>, WriteError> {
-        // Given by the writer, in its order: one that was given here could be above that of a commit that a snapshot taken next does not show.
-        self.core.write(Lane::Ordinary, |tx| Ok(tx.fence())).await
+    /// Everything that is committed, with a revision for each file that is above those of its commits, and below those of all that will be; None while no marks are kept.
+    pub async fn fenced(&self) -> Result<Option<Fenced>, WriteError> {
+        // Given by the writer, in its order: a revision that was given here could be above that of a commit that a snapshot taken next does not show.
+        let core_rev = self.core.write(Lane::Ordinary, |tx| Ok(tx.fence())).await?;
+        let core = self.core.read()?;
+        // Later: what heads of epochs say is there.
+        let hot_rev = self.hot.write(Lane::Ordinary, |tx| Ok(tx.fence())).await?;
+        let hot = self.hot.read()?;
+        Ok(core_rev.zip(hot_rev).map(|(core_rev, hot_rev)| Fenced { core, core_rev, hot, hot_rev }))
+    }
+
+    /// Rows of a file that have arrived in the cluster.
+    pub async fn arrived(&self, which: Which, marks: Vec<ReplicaMark>) -> Result<(), WriteError> {
+        let file = self.file(which);
+        let Some(marking) = file.marking() else { return Ok(()) };
+        if marking.note_arrived(marks) {
+            let arrived = marking.take_arrived();
+            file.write(Lane::Ordinary, move |tx| marks::arrived(tx, &arrived)).await?;
+        }
+        Ok(())
+    }
+
+    /// Rows of a table that the cluster did not take: they are tried again, above all that was sent.
+    pub async fn mark_again(&self, listed: &'static Listed, keys: Vec<Vec<u8>>) -> Result<(), WriteError> {
+        self.file(listed.file).write(Lane::Ordinary, move |tx| marks::again(tx, listed.number, &keys)).await
+    }
+
+    /// How many rows of a table of a file wait for the cluster.
+    pub fn waiting(&self, listed: &Listed) -> Result<u64, Fault> {
+        let file = self.file(listed.file);
+        marks::count(&file.read()?, file.marking(), listed.number)
+    }
+
+    pub(super) fn marking(&self, which: Which) -> Option<&Marking> {
+        self.file(which).marking()
     }
 
     /// From the next opening on changes leave no marks.

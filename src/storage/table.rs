@@ -489,16 +489,20 @@ impl<'db> WriteTx<'db> {
         (Effects { after: self.after, alerts: self.alerts }, self.witness)
     }
 
-    /// Every change of a row goes through here.
+    /// Every change of a row goes through here, but that it is too old.
     fn change(&mut self, table: &'static str, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) {
-        self.witness.see(table, key, before, after);
-        if let Some(touched) = &mut self.touched {
-            touched.note(table, key);
-        }
+        self.note(table, key, before, after);
         if let Some((marking, changed)) = &mut self.marking
             && let Some(number) = marking.number(table)
         {
             changed.insert((number, key.to_vec()));
+        }
+    }
+
+    fn note(&mut self, table: &'static str, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) {
+        self.witness.see(table, key, before, after);
+        if let Some(touched) = &mut self.touched {
+            touched.note(table, key);
         }
     }
 
@@ -542,7 +546,12 @@ impl<'db> WriteTx<'db> {
         for key in &keys {
             self.mutations += 1;
             let before = handle.remove(key.as_slice())?;
-            self.change(table.name, key, before.as_ref().map(redb::AccessGuard::value), None);
+            let before = before.as_ref().map(redb::AccessGuard::value);
+            // What is too old for this machine is not for the cluster.
+            match &self.marking {
+                Some((marking, _)) if marking.keeps_history() => self.note(table.name, key, before, None),
+                _ => self.change(table.name, key, before, None),
+            }
         }
         Ok(keys.len())
     }

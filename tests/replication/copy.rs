@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lucid::domain::replica::Rev;
 use lucid::domain::replica::cluster::Round;
 use lucid::gateways::replica::{Cluster, Mongo, Options};
 use lucid::live::{Job, Status};
-use lucid::storage::replica::catalog::{CATALOG, Listed, Way, by_number};
+use lucid::storage::replica::catalog::{Listed, Way, by_number, leaving};
 use lucid::storage::replica::documents::collection;
 use lucid::storage::replica::rows::{self, Batch};
 use mongodb::Database;
@@ -39,15 +38,12 @@ pub async fn catch_up(site: &Site) -> Status {
     replicate(site).await
 }
 
-fn leaving() -> impl Iterator<Item = &'static Listed> {
-    CATALOG.iter().filter(|listed| listed.way != Way::Stays)
-}
-
-pub fn of_store(site: &Site) -> State {
-    let read = site.app.store.read().unwrap();
+pub async fn of_store(site: &Site) -> State {
+    let store = &site.app.store;
+    let at = store.fenced().await.unwrap().expect("marks are kept");
     let everything = Batch { documents: usize::MAX, bytes: usize::MAX };
     let of = |listed: &'static Listed| {
-        let page = rows::page(&read, &site.app.store.secrets, listed, None, Rev(0), everything).unwrap();
+        let page = rows::page(&at, &store.secrets, listed, None, everything).unwrap();
         page.documents.into_iter().map(|document| ((listed.table, document.name), document.record.unwrap()))
     };
     leaving().flat_map(of).collect()
@@ -93,12 +89,18 @@ pub fn assert_same(ours: &State, theirs: &State, what: &str) {
         .keys()
         .chain(theirs.keys())
         .filter(|at| ours.get(*at) != theirs.get(*at))
-        .map(|(table, name)| format!("{table} {name:02x?}: here {}, there {}", ours.contains_key(&(table, name.clone())), theirs.contains_key(&(table, name.clone()))))
+        .map(|(table, name)| {
+            format!(
+                "{table} {name:02x?}: here {}, there {}",
+                ours.contains_key(&(table, name.clone())),
+                theirs.contains_key(&(table, name.clone()))
+            )
+        })
         .collect();
     assert!(differ.is_empty(), "{what}: {differ:#?}");
 }
 
 /// Every row is there as the store has it, and nothing else.
 pub async fn assert_equal(site: &Site, database: &Database) {
-    assert_same(&of_store(site), &of_cluster(site, database).await, "the store and the cluster differ");
+    assert_same(&of_store(site).await, &of_cluster(site, database).await, "the store and the cluster differ");
 }

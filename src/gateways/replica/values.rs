@@ -211,7 +211,15 @@ mod tests {
     #[test]
     fn what_is_told_of_a_manager_comes_back() {
         let told = Managed {
-            claim: Claim { generation: 3, starts: 9, run: "r".into(), copy: "c".into(), beat: 1 << 40, is_released: true, seen_at: Timestamp(5) },
+            claim: Claim {
+                generation: 3,
+                starts: 9,
+                run: "r".into(),
+                copy: "c".into(),
+                beat: 1 << 40,
+                is_released: true,
+                seen_at: Timestamp(5),
+            },
             round: Some(Round {
                 rev: Rev(1 << 62),
                 at: Timestamp(7),

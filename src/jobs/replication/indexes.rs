@@ -1,4 +1,4 @@
-//! Indexes of the collections: those of seed 004, and none besides what every collection has.
+//! Indexes of the collections: those of seed 004, and what its times of retention ask for.
 
 use crate::gateways::replica::Index;
 
@@ -6,6 +6,8 @@ const fn on(collection: &'static str, fields: &'static [(&'static str, bool)]) -
     Index { collection, fields, expire_seconds: None }
 }
 
+/// How long the data model keeps single validations.
+const YEAR_SECONDS: u32 = 366 * 86_400;
 const UP: bool = false;
 const DOWN: bool = true;
 
@@ -28,4 +30,6 @@ pub const INDEXES: &[Index] = &[
     on("payouts", &[("wallet_address", UP)]),
     on("payouts", &[("transaction_hash", UP)]),
     on("payouts", &[("scheduled_at", UP)]),
+    on("poot_scores", &[("scores.node_id", UP), ("timestamp", DOWN)]),
+    Index { collection: "poot_evidence", fields: &[("timestamp", UP)], expire_seconds: Some(YEAR_SECONDS) },
 ];

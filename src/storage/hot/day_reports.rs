@@ -13,7 +13,7 @@ use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, Table, WriteTx};
 
 /// (day, group of neighbouring nodes) -> what was accepted of them.
-pub(super) const DAY_REPORTS: Table<(u32, u32), DayReportsGroup> = Table::new("day_reports");
+pub(in crate::storage) const DAY_REPORTS: Table<(u32, u32), DayReportsGroup> = Table::new("day_reports");
 
 /// In node order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -20,11 +20,11 @@ use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, Table, WriteTx};
 
 /// (day since 1970, group of neighbouring nodes) -> their days.
-pub(super) const DAYS: Table<(u32, u32), DayGroup> = Table::new("days");
+pub(in crate::storage) const DAYS: Table<(u32, u32), DayGroup> = Table::new("days");
 /// (hour since 1970, group of neighbouring nodes) -> their hours.
-pub(super) const SCORE_HOURS: Table<(u32, u32), DayGroup> = Table::new("score_hours");
+pub(in crate::storage) const SCORE_HOURS: Table<(u32, u32), DayGroup> = Table::new("score_hours");
 /// Group of neighbouring nodes -> the sums of their days.
-pub(super) const TOTALS: Table<u32, TotalGroup> = Table::new("score_totals");
+pub(in crate::storage) const TOTALS: Table<u32, TotalGroup> = Table::new("score_totals");
 
 /// In node order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,11 +21,11 @@ use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, Table, WriteTx, decode, encode};
 
 /// (hour since 1970, group of neighbouring nodes) -> their summaries: of an earlier release, until they are in the files of their months.
-pub(super) const HOURS: Table<(u32, u32), Block> = Table::new("hours");
+pub(in crate::storage) const HOURS: Table<(u32, u32), Block> = Table::new("hours");
 /// Hours that got samples after they were rolled up.
-pub(super) const STALE: Table<(u32, u32), Stale> = Table::new("stale_hours");
+pub(in crate::storage) const STALE: Table<(u32, u32), Stale> = Table::new("stale_hours");
 /// One row: how far hours and days are rolled up.
-pub(super) const ROLLED: Table<String, Rolled> = Table::new("rolled");
+pub(in crate::storage) const ROLLED: Table<String, Rolled> = Table::new("rolled");
 
 /// Every hour before `hours_before`, and every day before `days_before`, is rolled up or had nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

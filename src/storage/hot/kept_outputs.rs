@@ -10,9 +10,9 @@ use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, Table, WriteTx};
 
 /// Id of the validation, which begins with its time -> the output.
-pub(super) const KEPT: Table<[u8; 16], KeptOutput> = Table::new("kept_outputs");
+pub(in crate::storage) const KEPT: Table<[u8; 16], KeptOutput> = Table::new("kept_outputs");
 /// One row: what all of them take.
-pub(super) const KEPT_SUM: Table<u32, KeptSum> = Table::new("kept_outputs_sum");
+pub(in crate::storage) const KEPT_SUM: Table<u32, KeptSum> = Table::new("kept_outputs_sum");
 
 const ROW: u32 = 0;
 /// What a row is counted as beside its output.

@@ -11,7 +11,7 @@ use crate::storage::migrate;
 use crate::storage::table::{Read, Table, WriteTx};
 
 /// (epoch, group of neighbouring nodes) -> their leaves.
-pub(super) const LEAVES: Table<(u32, u32), LeafGroup> = Table::new("leaves");
+pub(in crate::storage) const LEAVES: Table<(u32, u32), LeafGroup> = Table::new("leaves");
 
 /// In node order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

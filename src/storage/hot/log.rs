@@ -17,11 +17,11 @@ use crate::storage::table::{Read, Table, WriteTx};
 use crate::storage::tails::{Sealed, Tails};
 
 /// Row number -> a sheet. Numbers ascend, also over the rows that were let go.
-pub(super) const LOG: Table<u64, LogRow> = Table::new("log");
+pub(in crate::storage) const LOG: Table<u64, LogRow> = Table::new("log");
 /// Group of neighbouring nodes -> what of each node is sealed.
-pub(super) const SEALED: Table<u32, SealedGroup> = Table::new("sealed");
+pub(in crate::storage) const SEALED: Table<u32, SealedGroup> = Table::new("sealed");
 /// One row: what the next sweep is called.
-pub(super) const SWEEP: Table<String, Sweep> = Table::new("sweep");
+pub(in crate::storage) const SWEEP: Table<String, Sweep> = Table::new("sweep");
 
 /// A sheet, encoded.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -31,6 +31,7 @@ use crate::domain::space::is_kept_of_thinned;
 use crate::domain::time::{BootMs, Slot, Timestamp};
 use crate::domain::wear::{Tally, Written};
 use crate::record;
+use crate::storage::core::tables::REPLICA_MARKS;
 use crate::storage::migrate;
 use crate::storage::tails::{Tails, sheet};
 
@@ -40,15 +41,15 @@ pub use sample::Parts;
 pub(in crate::storage) use sample::{Quantised, ends_before_network, renamed};
 
 /// One row.
-const META: Table<String, Meta> = Table::new("meta");
+pub(in crate::storage) const META: Table<String, Meta> = Table::new("meta");
 /// (slot, group of neighbouring nodes) -> their samples: of an earlier release, until they are sealed.
-const BLOCKS: Table<(u32, u32), Block> = Table::new("blocks");
+pub(in crate::storage) const BLOCKS: Table<(u32, u32), Block> = Table::new("blocks");
 /// Slot -> who proved it, who was observed, who attested it.
-const EVIDENCE: Table<u32, SlotRow> = Table::new("evidence");
+pub(in crate::storage) const EVIDENCE: Table<u32, SlotRow> = Table::new("evidence");
 /// Group of neighbouring nodes -> what each node may forget.
-const ACKS: Table<u32, AckGroup> = Table::new("acks");
+pub(in crate::storage) const ACKS: Table<u32, AckGroup> = Table::new("acks");
 /// Arrival number -> reports accepted before the clock was trusted.
-const UNTIMED: Table<u64, Untimed> = Table::new("untimed");
+pub(in crate::storage) const UNTIMED: Table<u64, Untimed> = Table::new("untimed");
 
 pub(super) const TABLES: &[&str] = &[
     META.name,
@@ -74,7 +75,23 @@ pub(super) const TABLES: &[&str] = &[
     kept_outputs::KEPT.name,
     kept_outputs::KEPT_SUM.name,
     written::DAYS.name,
+    REPLICA_MARKS.name,
 ];
+
+/// What `storage::replica` has to know of the tables: their names, and which bytes are theirs.
+pub(in crate::storage) mod replicated {
+    pub(in crate::storage) use super::day_reports::DAY_REPORTS;
+    pub(in crate::storage) use super::days::{DAYS, SCORE_HOURS, TOTALS};
+    pub(in crate::storage) use super::hours::{HOURS, ROLLED, STALE};
+    pub(in crate::storage) use super::kept_outputs::{KEPT, KEPT_SUM};
+    pub(in crate::storage) use super::leaves::LEAVES;
+    pub(in crate::storage) use super::log::{LOG, SEALED, SWEEP};
+    pub(in crate::storage) use super::outputs::{CHALLENGED, PROOF_MONTHS, PROOFS};
+    pub(in crate::storage) use super::strained::STRAINED;
+    pub(in crate::storage) use super::written::DAYS as WEAR;
+    pub(in crate::storage) use super::{ACKS, BLOCKS, EVIDENCE, META, UNTIMED};
+    pub(in crate::storage) use crate::storage::core::tables::REPLICA_MARKS as MARKS;
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Meta {

@@ -16,11 +16,11 @@ use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, Table, WriteTx};
 
 /// Slot -> who was challenged in it, and who answered. Written once, when no answer can come any more; slots without a challenge have no row.
-pub(super) const CHALLENGED: Table<u32, ChallengeRow> = Table::new("challenged");
+pub(in crate::storage) const CHALLENGED: Table<u32, ChallengeRow> = Table::new("challenged");
 /// Number of the first -> proofs with the numbers that follow.
-pub(super) const PROOFS: Table<u64, ProofRows> = Table::new("output_proofs");
+pub(in crate::storage) const PROOFS: Table<u64, ProofRows> = Table::new("output_proofs");
 /// (month, group of neighbouring nodes) -> their outputs in numbers.
-pub(super) const PROOF_MONTHS: Table<(u32, u32), ProofMonths> = Table::new("output_months");
+pub(in crate::storage) const PROOF_MONTHS: Table<(u32, u32), ProofMonths> = Table::new("output_months");
 
 /// Bytes of the proofs of one row: with its head a page of 4 KiB holds it, and one byte more would take two.
 const ROW_BYTES: usize = 4_060;

@@ -13,7 +13,7 @@ use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, Table, WriteTx};
 
 /// Slot -> nodes whose sample was beyond a warning threshold.
-pub(super) const STRAINED: Table<u32, Strained> = Table::new("strained");
+pub(in crate::storage) const STRAINED: Table<u32, Strained> = Table::new("strained");
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Strained(pub(super) Bitmap);

@@ -10,7 +10,7 @@ use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, Table, WriteTx};
 
 /// Days since 1970 -> what was written in it.
-pub(super) const DAYS: Table<u32, WearDay> = Table::new("wear_days");
+pub(in crate::storage) const DAYS: Table<u32, WearDay> = Table::new("wear_days");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct WearDay(pub Written);

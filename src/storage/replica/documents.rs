@@ -8,6 +8,7 @@ mod books;
 mod fleet;
 mod logs;
 mod payouts;
+mod proof;
 
 use serde::Serialize;
 
@@ -19,8 +20,10 @@ use crate::domain::payout::Payout;
 use crate::domain::replica::{Document, Fields, NotPlain, Rev, Value, veiled};
 use crate::domain::user::{PasswordHash, User};
 use crate::storage::Secrets;
+use crate::storage::compaction::Which;
 use crate::storage::core::{nodes, tables};
 use crate::storage::fault::Fault;
+use crate::storage::hot::replicated as hot;
 use crate::storage::table::{Key, Read, Record, decode, encode};
 
 /// Of rows that nobody reads but a restore.
@@ -40,6 +43,8 @@ const POSTINGS: &str = tables::POSTINGS.name;
 const ACCRUED: &str = tables::ACCRUED.name;
 const BALANCES: &str = tables::BALANCES.name;
 const IDEMPOTENCY_KEYS: &str = tables::IDEMPOTENCY_KEYS.name;
+const LEAVES: &str = hot::LEAVES.name;
+const EVIDENCE: &str = hot::EVIDENCE.name;
 const USERS: &str = tables::USERS.name;
 
 /// The collection of a table.
@@ -59,23 +64,25 @@ pub fn collection(table: &str) -> &'static str {
         ACCRUED => "accrual_watermarks",
         BALANCES => "ledger_balances",
         IDEMPOTENCY_KEYS => "idempotency_keys",
+        LEAVES => "poot_scores",
+        EVIDENCE => "poot_evidence",
         _ => RECORDS,
     }
 }
 
-/// The document of a row as it is now; one without fields and record where there is no such row.
+/// The document of a row of a file as it is now, with what the core says of it; one without fields and record where there is no such row.
 ///
 /// # Errors
 /// The row does not decode, or it is of a table that stays here.
-pub fn document(read: &impl Read, secrets: &Secrets, listed: &Listed, key: &[u8], rev: Rev) -> Result<Document, Fault> {
+pub fn document(of: &impl Read, core: &impl Read, secrets: &Secrets, listed: &Listed, key: &[u8], rev: Rev) -> Result<Document, Fault> {
     let mut stored = None;
-    read.with(listed.table, |raw| {
+    of.with(listed.table, |raw| {
         raw.look(key, &mut |bytes| {
             stored = Some(bytes.to_vec());
             Ok(())
         })
     })?;
-    of_row(read, secrets, listed, key, stored, rev)
+    of_row(core, secrets, listed, key, stored, rev)
 }
 
 /// The same of a row that was read.
@@ -91,7 +98,7 @@ pub fn of_row(
     if listed.way == Way::Stays {
         return Err(Fault::Invariant(format!("rows of {table} do not leave this machine")));
     }
-    let name = name(secrets, table, key);
+    let name = name(secrets, listed, key);
     let (fields, record) = match stored {
         Some(bytes) => {
             let row = Row { table, key, bytes: &bytes };
@@ -118,9 +125,10 @@ fn context(table: &str, name: &[u8]) -> Vec<u8> {
 }
 
 /// Keys of rows that nobody reads may be names of people or addresses of wallets, and the name of a document outlives its row. Those of the other collections are
-/// numbers, ids, hashes and names of settings.
-fn name(secrets: &Secrets, table: &str, key: &[u8]) -> Vec<u8> {
-    if collection(table) == RECORDS { secrets.replica_name(table, key).to_vec() } else { key.to_vec() }
+/// numbers, ids, hashes and names of settings; those of `hot.redb` are times, numbers of groups and ids.
+fn name(secrets: &Secrets, listed: &Listed, key: &[u8]) -> Vec<u8> {
+    let is_of_records = listed.file == Which::Core && collection(listed.table) == RECORDS;
+    if is_of_records { secrets.replica_name(listed.table, key).to_vec() } else { key.to_vec() }
 }
 
 /// A row as it is stored.
@@ -180,6 +188,8 @@ fn fields(read: &impl Read, secrets: &Secrets, row: &Row<'_>) -> Result<Fields, 
         ACCRUED => books::accrued(read, row.key()?, &row.record()?),
         BALANCES => books::balance(read, row.key()?, &row.record()?),
         IDEMPOTENCY_KEYS => Ok(logs::remembered(&row.record()?)),
+        LEAVES => proof::leaves(read, row.key()?, &row.record()?),
+        EVIDENCE => Ok(proof::evidence(row.key()?, &row.record()?)),
         _ => Ok(Fields::new()),
     }
 }

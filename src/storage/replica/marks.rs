@@ -1,13 +1,15 @@
 //! Marks on rows that the cluster does not have as they are: put by the commit that changed them, taken away once they have arrived.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::{Bound, ControlFlow};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{CATALOG, Way};
 use crate::domain::replica::Rev;
+use crate::storage::compaction::Which;
 use crate::storage::core::tables::{REPLICA, REPLICA_MARKS};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -94,28 +96,36 @@ pub(in crate::storage) fn end(tx: &mut WriteTx<'_>) -> Result<(), TxError> {
     if !state.is_marking {
         return Ok(());
     }
-    let marks = pending(tx, None, usize::MAX)?;
+    let marks = pending(tx, None, None, usize::MAX)?;
     marks.into_iter().try_for_each(|mark| tx.delete(REPLICA_MARKS, &(mark.table, mark.key)).map(drop))?;
     put_state(tx, ReplicaState { is_marking: false, ..state })
 }
 
-/// At most so many of the marks after one, by table and key.
-pub fn pending(read: &impl Read, after: Option<&Mark>, limit: usize) -> Result<Vec<Mark>, Fault> {
+/// At most so many of the marks of a file after one, by table and key; none that have arrived.
+pub fn pending(read: &impl Read, marking: Option<&Marking>, after: Option<&Mark>, limit: usize) -> Result<Vec<Mark>, Fault> {
     let mut marks = Vec::new();
     let from = after.map_or(Bound::Unbounded, |mark| Bound::Excluded((mark.table, mark.key.clone())));
     read.for_each(REPLICA_MARKS, (from, Bound::Unbounded), |(table, key), rev| {
-        marks.push(Mark { table, key, rev });
+        let mark = Mark { table, key, rev };
+        if !marking.is_some_and(|marking| marking.has_arrived(&mark)) {
+            marks.push(mark);
+        }
         if marks.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     Ok(marks)
 }
 
 /// How many rows of a table wait.
-pub fn count(read: &impl Read, table: u8) -> Result<u64, Fault> {
-    read.count_in(REPLICA_MARKS, (table, Vec::new())..(table.saturating_add(1), Vec::new()))
+pub fn count(read: &impl Read, marking: Option<&Marking>, table: u8) -> Result<u64, Fault> {
+    let mut waiting = 0;
+    read.for_each(REPLICA_MARKS, (table, Vec::new())..(table.saturating_add(1), Vec::new()), |(table, key), rev| {
+        waiting += u64::from(!marking.is_some_and(|marking| marking.has_arrived(&Mark { table, key, rev })));
+        ControlFlow::Continue(())
+    })?;
+    Ok(waiting)
 }
 
-/// These have arrived: their marks go, but those of rows that changed again since.
+/// Marks of what has arrived go, but those of rows that changed again since.
 pub fn arrived(tx: &mut WriteTx<'_>, marks: &[Mark]) -> Result<(), TxError> {
     for Mark { table, key, rev } in marks {
         let key = (*table, key.clone());
@@ -140,14 +150,21 @@ pub struct Marking {
     /// Of the newest revision that was given.
     last: AtomicU64,
     numbers: HashMap<&'static str, u8>,
+    file: Which,
+    /// What has arrived and has its mark still: that goes with the next commit that puts one, so that none is made for it alone.
+    arrived: Mutex<BTreeMap<(u8, Vec<u8>), Rev>>,
 }
 
+/// That many marks are worth a commit.
+const MOST_ARRIVED: usize = 2_000;
+
 impl Marking {
-    /// Of a store in this life that was opened for the `starts`th time.
-    pub fn new(generation: u32, starts: u32) -> Marking {
+    /// Of a file of a store in this life that was opened for the `starts`th time.
+    pub fn new(file: Which, generation: u32, starts: u32) -> Marking {
         let base = Marking::base(generation, starts);
-        let of_state = CATALOG.iter().filter(|listed| listed.way == Way::State);
-        Marking { last: AtomicU64::new(base), numbers: of_state.map(|listed| (listed.table, listed.number)).collect() }
+        let of_state = CATALOG.iter().filter(|listed| listed.way == Way::State && listed.file == file);
+        let numbers = of_state.map(|listed| (listed.table, listed.number)).collect();
+        Marking { last: AtomicU64::new(base), numbers, file, arrived: Mutex::default() }
     }
 
     fn base(generation: u32, starts: u32) -> u64 {
@@ -157,6 +174,30 @@ impl Marking {
     /// Revisions are from now on above those of so many starts.
     pub(in crate::storage) fn raise(&self, generation: u32, starts: u32) {
         self.last.fetch_max(Marking::base(generation, starts), Ordering::Relaxed);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<(u8, Vec<u8>), Rev>> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_arrived(&self, mark: &Mark) -> bool {
+        self.waiting().get(&(mark.table, mark.key.clone())) == Some(&mark.rev)
+    }
+
+    /// These have arrived. True: so many have that their marks are worth a commit.
+    pub fn note_arrived(&self, marks: Vec<Mark>) -> bool {
+        let mut waiting = self.waiting();
+        waiting.extend(marks.into_iter().map(|mark| ((mark.table, mark.key), mark.rev)));
+        waiting.len() >= MOST_ARRIVED
+    }
+
+    pub(in crate::storage) fn take_arrived(&self) -> Vec<Mark> {
+        std::mem::take(&mut *self.waiting()).into_iter().map(|((table, key), rev)| Mark { table, key, rev }).collect()
+    }
+
+    /// What is taken from the start of its tables stays in the cluster.
+    pub(in crate::storage) fn keeps_history(&self) -> bool {
+        self.file == Which::Hot
     }
 
     /// Number of a table whose rows leave marks.
@@ -174,6 +215,9 @@ impl Marking {
         if changed.is_empty() {
             return Ok(());
         }
+        // Should this commit fail, they are sent once more, and arrive once more.
+        let arrived: Vec<Mark> = self.take_arrived();
+        self::arrived(tx, &arrived)?;
         let rev = self.next();
         changed.into_iter().try_for_each(|key| tx.put(REPLICA_MARKS, &key, &rev))
     }

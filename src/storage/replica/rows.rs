@@ -7,15 +7,36 @@ use super::documents::{document, of_row};
 use super::marks::{self, Mark};
 use crate::domain::replica::cluster::{Position, RoundRow};
 use crate::domain::replica::{Document, Rev};
-use crate::storage::Secrets;
+use crate::storage::compaction::Which;
+use crate::storage::core::tables::EPOCHS;
 use crate::storage::fault::Fault;
-use crate::storage::table::Read;
+use crate::storage::hot::replicated::LEAVES;
+use crate::storage::table::{Key, Read, Snapshot};
+use crate::storage::{Secrets, Store};
 
 /// How much goes in one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch {
     pub documents: usize,
     pub bytes: usize,
+}
+
+/// Both files at one moment, and a revision of each that is above those of its commits.
+pub struct Fenced {
+    pub core: Snapshot,
+    pub core_rev: Rev,
+    /// Taken after that of the core.
+    pub hot: Snapshot,
+    pub hot_rev: Rev,
+}
+
+impl Fenced {
+    pub fn of(&self, which: Which) -> (&Snapshot, Rev) {
+        match which {
+            Which::Core => (&self.core, self.core_rev),
+            Which::Hot => (&self.hot, self.hot_rev),
+        }
+    }
 }
 
 /// Rows of one table, in order.
@@ -27,13 +48,15 @@ pub struct Page {
     pub is_end: bool,
 }
 
-/// What follows a key, each with this revision.
-pub fn page(read: &impl Read, secrets: &Secrets, listed: &Listed, after: Option<&[u8]>, rev: Rev, batch: Batch) -> Result<Page, Fault> {
+/// What follows a key.
+pub fn page(at: &Fenced, secrets: &Secrets, listed: &Listed, after: Option<&[u8]>, batch: Batch) -> Result<Page, Fault> {
     let (mut rows, mut bytes) = (Vec::new(), 0);
     let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_vec()));
     let mut page = Page { is_end: true, ..Page::default() };
+    let Some(end) = end(at, listed)? else { return Ok(page) };
+    let (read, rev) = at.of(listed.file);
     read.with(listed.table, |raw| {
-        raw.walk_bytes((from, Bound::Unbounded), false, &mut |key, value| {
+        raw.walk_bytes((from, end), false, &mut |key, value| {
             if rows.len() >= batch.documents || bytes >= batch.bytes {
                 page.is_end = false;
                 return Ok(ControlFlow::Break(()));
@@ -44,16 +67,38 @@ pub fn page(read: &impl Read, secrets: &Secrets, listed: &Listed, after: Option<
         })
     })?;
     for (key, value) in rows {
-        page.documents.push(of_row(read, secrets, listed, &key, Some(value), rev)?);
+        page.documents.push(of_row(&at.core, secrets, listed, &key, Some(value), rev)?);
         page.through = Some(key);
     }
     Ok(page)
 }
 
-/// Where a table begins.
-pub fn first_key(read: &impl Read, listed: &Listed) -> Result<Option<Vec<u8>>, Fault> {
-    let mut first = None;
+/// Up to where rows of a table may go; None: none of them. Leaves of an epoch without a head may be written once more.
+fn end(at: &Fenced, listed: &Listed) -> Result<Option<Bound<Vec<u8>>>, Fault> {
+    if listed.table != LEAVES.name {
+        return Ok(Some(Bound::Unbounded));
+    }
+    let last = at.core.last(EPOCHS)?;
+    Ok(last.map(|(epoch, _)| Bound::Included((epoch, u32::MAX).encode())))
+}
+
+/// How many rows of a table follow a key.
+pub fn count(read: &impl Read, listed: &Listed, after: Option<&[u8]>) -> Result<u64, Fault> {
+    let mut count = 0;
+    let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_vec()));
     read.with(listed.table, |raw| {
+        raw.walk_bytes((from, Bound::Unbounded), false, &mut |_, _| {
+            count += 1;
+            Ok(ControlFlow::Continue(()))
+        })
+    })?;
+    Ok(count)
+}
+
+/// Where a table begins.
+pub fn first_key(at: &Fenced, listed: &Listed) -> Result<Option<Vec<u8>>, Fault> {
+    let mut first = None;
+    at.of(listed.file).0.with(listed.table, |raw| {
         raw.walk_bytes((Bound::Unbounded, Bound::Unbounded), false, &mut |key, _| {
             first = Some(key.to_vec());
             Ok(ControlFlow::Break(()))
@@ -70,15 +115,16 @@ pub struct Marked {
     pub documents: Vec<Document>,
 }
 
-/// What is marked after a mark.
-pub fn marked(read: &impl Read, secrets: &Secrets, after: Option<&Mark>, batch: Batch) -> Result<Marked, Fault> {
+/// What is marked in a file after a mark.
+pub fn marked(store: &Store, at: &Fenced, which: Which, after: Option<&Mark>, batch: Batch) -> Result<Marked, Fault> {
     let (mut found, mut bytes) = (Marked::default(), 0);
-    for mark in marks::pending(read, after, batch.documents)? {
+    let (read, _) = at.of(which);
+    for mark in marks::pending(read, store.marking(which), after, batch.documents)? {
         if bytes >= batch.bytes {
             break;
         }
         let listed = by_number(mark.table).ok_or_else(|| Fault::Invariant(format!("no table has the number {}", mark.table)))?;
-        let document = document(read, secrets, listed, &mark.key, mark.rev)?;
+        let document = document(read, &at.core, &store.secrets, listed, &mark.key, mark.rev)?;
         bytes += document.size();
         found.marks.push(mark);
         found.documents.push(document);

@@ -1,0 +1,43 @@
+//! Proof of operational time: what epochs keep of nodes, and who proved which slot.
+
+use rust_decimal::Decimal;
+
+use super::{node_id, plain};
+use crate::domain::bits::Bitmap;
+use crate::domain::evidence::SlotRow;
+use crate::domain::replica::{Fields, Value};
+use crate::domain::time::Slot;
+use crate::storage::fault::Fault;
+use crate::storage::hot::leaves::LeafGroup;
+use crate::storage::table::Read;
+
+/// Up to 96 nodes that neighbour each other; scores are 0 to 100, confidence 0 to 1.
+pub(super) fn leaves(read: &impl Read, (epoch, _): (u32, u32), leaves: &LeafGroup) -> Result<Fields, Fault> {
+    let hundredths = |of: i64| Value::Decimal(Decimal::new(of, 2));
+    let scores = leaves.0.iter().map(|leaf| {
+        Ok(Value::Fields(vec![
+            ("node_id", node_id(read, leaf.node)?),
+            ("state", plain(&leaf.score.state)?),
+            ("score", hundredths(leaf.score.score_hundredths.into())),
+            ("confidence", hundredths(leaf.score.confidence_hundredths.into())),
+            ("window_slots", u32::from(leaf.window_slots).into()),
+        ]))
+    });
+    Ok(vec![
+        ("epoch", epoch.into()),
+        ("timestamp", Slot(epoch).start().into()),
+        ("scores", Value::List(scores.collect::<Result<_, Fault>>()?)),
+    ])
+}
+
+/// Bits are in the record; here is how many nodes there are of each.
+pub(super) fn evidence(slot: u32, row: &SlotRow) -> Fields {
+    let count = |of: &Bitmap| Value::from(u64::try_from(of.iter().count()).unwrap_or(u64::MAX));
+    vec![
+        ("slot", slot.into()),
+        ("timestamp", Slot(slot).start().into()),
+        ("proven", count(&row.proven)),
+        ("observed", count(&row.observed)),
+        ("attested", count(&row.attested)),
+    ]
+}
