@@ -6,6 +6,7 @@ mod faulty;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use lucid::domain::metrics::Sample;
 use lucid::gateways::replica::Cluster;
 use lucid::live::{Doing, Job};
 use mongodb::bson::{Document, doc};
@@ -50,6 +51,42 @@ async fn everything_goes_once_then_what_changed() {
     assert_eq!(all(&database, "nodes", doc! { "name": "cellar" }).await, []);
     let gone = all(&database, "nodes", doc! { "deleted": true }).await;
     assert!(gone.len() == 1 && !gone[0].contains_key("record"), "{gone:?}");
+}
+
+/// Beside its row, a node's document says what is seen of it; leaves say the scores.
+#[tokio::test]
+async fn what_is_seen_of_nodes_is_told_once_an_epoch() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("seen").await);
+    let site = site(dir.path(), &uri).await;
+    let mut node = site.enrol("attic").await;
+    let silent = site.enrol("cellar").await;
+    // Longer than the first score waits for.
+    for _ in 0..150 {
+        site.next_slot(5_000);
+        node.report(site.now_ms(), Sample::default()).await.unwrap();
+    }
+    site.pass_slots(0).await;
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    let of = async |node: &str| all(&database, "nodes", doc! { "node_id": node }).await.remove(0);
+    let found = of(node.id.as_str()).await;
+    let view = site.client.get(&format!("/nodes/{}", node.id.as_str())).await;
+    assert_eq!(found.get_str("status").unwrap(), view["status"].as_str().unwrap());
+    assert_eq!(found.get_f64("poot_score").unwrap(), view["poot"]["score"].as_f64().unwrap(), "{view}");
+    let heard = found.get_datetime("last_heartbeat").unwrap().timestamp_millis();
+    assert!(site.now_ms() - heard < 60_000);
+    let found = of(silent.id.as_str()).await;
+    assert_eq!((found.get_str("status").unwrap(), found.get("last_heartbeat") == Some(&mongodb::bson::Bson::Null)), ("inactive", true), "{found:?}");
+
+    let leaves = all(&database, "poot_scores", doc! {}).await;
+    let last = leaves.last().unwrap().get_array("scores").unwrap();
+    assert_eq!(last[0].as_document().unwrap().get_str("node_id").unwrap(), node.id.as_str());
+    assert_equal(&site, &database).await;
+
+    // A change of the row leaves it as it is; the end of the node does not.
+    site.client.put(&format!("/nodes/{}", node.id.as_str()), json!({ "name": "loft" })).await;
+    replicate(&site).await;
+    let found = of(node.id.as_str()).await;
+    assert_eq!((found.get_str("name").unwrap(), found.get_str("status").unwrap()), ("loft", "active"));
 }
 
 /// Money is Decimal128, moments are dates, ids are text; every document says whose it is.
@@ -205,7 +242,8 @@ async fn change(client: &Client, random: &mut Random) {
         (3, Some(node)) => client.call(reqwest::Method::DELETE, &format!("/nodes/{node}"), None).await,
         (_, Some(_)) => client.call(reqwest::Method::POST, "/nodes/pools", Some(json!({ "name": name, "max_nodes": 5 }))).await,
     };
-    assert!(answer.0.is_success(), "{answer:?}");
+    // A node with money stays.
+    assert!(answer.0.is_success() || answer.0 == reqwest::StatusCode::CONFLICT, "{answer:?}");
 }
 
 /// Faults of every kind at any request, deaths at any await: whatever there is in between, a restore finds one state that the store was in, and in the end both are the same.
@@ -214,6 +252,7 @@ async fn any_history_of_changes_and_faults_ends_equal_and_is_restorable_all_the_
     let mut random = Random::new();
     let (dir, (uri, database)) = (TempDir::new().unwrap(), database("histories").await);
     let mut site = site(dir.path(), &uri).await;
+    let mut machines = [site.enrol("attic").await, site.enrol("cellar").await];
     let mut whole: Option<(lucid::domain::replica::Rev, copy::State)> = None;
     let (mut rounds, mut deaths) = (0, 0);
     for _ in 0..60 {
@@ -221,7 +260,14 @@ async fn any_history_of_changes_and_faults_ends_equal_and_is_restorable_all_the_
             change(&site.client, &mut random).await;
         }
         if random.within(0, 3) == 0 {
-            site.pass_slots(12).await;
+            for _ in 0..12 {
+                site.next_slot(5_000);
+                for machine in &mut machines {
+                    // Deleted meanwhile, it is refused.
+                    machine.report(site.now_ms(), Sample::default()).await;
+                }
+            }
+            site.pass_slots(0).await;
         }
         site.next_slot(1_000);
         let before = of_store(&site).await;
@@ -235,6 +281,7 @@ async fn any_history_of_changes_and_faults_ends_equal_and_is_restorable_all_the_
                 if died {
                     deaths += 1;
                     site = site.crash().await;
+                    machines.iter_mut().for_each(|machine| machine.rebase(&site.client.base));
                 }
             }
             _ => {
@@ -262,6 +309,9 @@ async fn any_history_of_changes_and_faults_ends_equal_and_is_restorable_all_the_
         }
     }
     println!("{rounds} rounds, {deaths} deaths");
+    for collection in ["poot_scores", "poot_evidence", "poot_epochs", "node_history"] {
+        assert!(!all(&database, collection, doc! { "deleted": false }).await.is_empty(), "{collection}");
+    }
     assert!(rounds > 5, "{rounds} rounds");
     assert_eq!(catch_up(&site).await.doing, Doing::Current);
     assert_equal(&site, &database).await;

@@ -15,23 +15,21 @@ use super::poot::{PootSummary, pico};
 use super::state::AppState;
 use super::workload_view::{self, WorkloadView};
 use crate::domain::allocation::Allocation;
-use crate::domain::bits::Bitmap;
 use crate::domain::capability;
 use crate::domain::ids::{NodeId, NodeIndex, PoolIndex};
 use crate::domain::ledger::{Account, Book, Settlement};
 use crate::domain::metrics::Sample;
 use crate::domain::money::{Currency, Pico, Units};
-use crate::domain::node::{Eligible, HardwareInfo, Location, Node, NodeConfiguration, NodeType, Observed, Status, Wanted, observe};
+use crate::domain::node::{Eligible, HardwareInfo, Location, Node, NodeConfiguration, NodeType, Observed, Status, Wanted};
 use crate::domain::pool::Pool;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Slot, Timestamp};
-use crate::domain::workload::{WorkloadReport, observed_at_work};
 use crate::live::LatestSample;
 use crate::storage::core::tables::{Index, NODE_IDS};
-use crate::storage::core::{alerts, final_payouts, ledger, memberships, node_events};
+use crate::storage::core::{alerts, final_payouts, ledger, memberships};
 use crate::storage::fault::Fault;
 use crate::storage::intake::Workload;
-use crate::storage::present::Standings;
+use crate::storage::present::{Standings, Statuses};
 use crate::storage::table::Read;
 
 impl LatestSample {
@@ -126,37 +124,18 @@ pub struct NodeViews<'a> {
     state: &'a AppState,
     now: Now,
     slot: Slot,
-    /// The manager has listened long enough to take silence for an answer.
-    silence_known: bool,
-    /// Nodes whose silence was noticed and is not over: a restart of the manager does not make them heard.
-    silent: Bitmap,
+    statuses: Statuses<'a>,
 }
 
 impl<'a> NodeViews<'a> {
     pub fn new(state: &'a AppState, read: &impl Read) -> Result<NodeViews<'a>, Fault> {
         let now = state.now();
-        let (silence_known, silent) = (state.store.intake.silence_known(now), node_events::silent(read)?);
-        Ok(NodeViews { state, now, slot: now.wall.slot(), silence_known, silent })
+        Ok(NodeViews { state, now, slot: now.wall.slot(), statuses: Statuses::new(&state.store, read, now)? })
     }
 
-    /// What is known of the node itself, by what its workload does when that is known. A stopped one that is not heard has stopped, whoever was
-    /// listening.
+    /// What is known of the node itself.
     pub fn observed(&self, node: &Node, last_heartbeat: Option<Timestamp>) -> Observed {
-        self.observed_with(node, last_heartbeat, self.state.store.intake.workload(node.index).as_deref())
-    }
-
-    fn observed_with(&self, node: &Node, last_heartbeat: Option<Timestamp>, workload: Option<&Workload>) -> Observed {
-        let is_known = self.silence_known || self.silent.get(node.index) || node.wanted == Wanted::Stopped;
-        match (observe(last_heartbeat, self.now.wall, is_known), workload) {
-            (Observed::Active, Some(known)) => observed_at_work(&known.report, node.wanted, self.is_told(node, &known.report)),
-            (observed, _) => observed,
-        }
-    }
-
-    /// The node has taken over the newest order.
-    fn is_told(&self, node: &Node, report: &WorkloadReport) -> bool {
-        let store = &self.state.store;
-        store.directory.revision(node.index).is_none_or(|revision| report.follows(store.generation, revision))
+        self.statuses.observed(node, last_heartbeat)
     }
 
     /// The node has this capability, by its hardware or by what its agent says.
@@ -172,11 +151,11 @@ impl<'a> NodeViews<'a> {
 
     /// The outward status, with the eligibility that is in force from the next slot: what a client just set shows at once.
     pub fn status(&self, node: &Node, observed: Observed) -> Status {
-        Status::derive(observed, node.wanted, self.eligible(node))
+        self.statuses.of(node, observed)
     }
 
     fn eligible(&self, node: &Node) -> Eligible {
-        node.eligible_in(self.slot.plus(1))
+        self.statuses.eligible(node)
     }
 
     /// Views of some nodes. What they need of evidence and credits is read once for all of them.
@@ -204,7 +183,7 @@ impl<'a> NodeViews<'a> {
             let book = Book { settlement: self.state.payer.settlement, currency };
             let last_heartbeat = store.intake.last_report(node.index);
             let workload = store.intake.workload(node.index).map(Known);
-            let observed = self.observed_with(node, last_heartbeat, workload.as_deref());
+            let observed = self.statuses.observed_with(node, last_heartbeat, workload.as_deref());
             row.show(Live {
                 status: self.status(node, observed),
                 observed,

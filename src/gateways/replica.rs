@@ -6,7 +6,7 @@ mod values;
 use std::fmt;
 
 use crate::domain::replica::cluster::{Claim, Managed, Position, Round, Trouble};
-use crate::domain::replica::{Document, Rev};
+use crate::domain::replica::{Document, Fields, Rev};
 
 pub use mongo::{Mongo, Options, check_uri};
 
@@ -44,6 +44,8 @@ pub trait Cluster: fmt::Debug + Send + Sync {
     fn put_positions<'a>(&'a self, positions: &'a [Position]) -> Boxed<'a, Result<(), Trouble>>;
     /// Writes what is newer than what it has, in any order.
     fn write<'a>(&'a self, documents: &'a [Document]) -> Boxed<'a, Result<Vec<NotTaken>, Trouble>>;
+    /// Sets fields of documents that are there, beside those of their rows: what is seen and not stored.
+    fn refresh<'a>(&'a self, of: Of<'a>, seen: &'a [(Vec<u8>, Fields)]) -> Boxed<'a, Result<(), Trouble>>;
     /// Names of rows of a table, from the name on or after it, that are there and whose revision is less; in order, at most `limit`.
     fn older<'a>(&'a self, of: Of<'a>, from: From<'a>, than: Rev, limit: usize) -> Boxed<'a, Result<Vec<Vec<u8>>, Trouble>>;
     /// Documents of a table that are there, after the name, in order.

@@ -4,6 +4,7 @@
 
 mod claim;
 mod indexes;
+mod seen;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub struct Memory {
     watched: Option<Watched>,
     positions: BTreeMap<String, Position>,
     round: Option<Round>,
+    seen: seen::Seen,
     /// When it last said that it lives.
     beat_at: Option<BootMs>,
     failures: u32,
@@ -150,6 +152,7 @@ impl Run<'_> {
             }
         }
         self.round(&life).await?;
+        self.refresh_nodes().await?;
         self.beat_if_due().await?;
         Ok(Doing::Current)
     }

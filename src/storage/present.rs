@@ -4,18 +4,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Store;
-use super::core::epochs;
+use super::core::{epochs, node_events};
 use super::fault::Fault;
 use super::hot::{self, Fold, Parts, Point, hour_columns, hours, leaves};
+use super::intake::Workload;
+use super::table::Read;
 use super::tiers;
+use crate::domain::bits::Bitmap;
 use crate::domain::chunk::Series;
 use crate::domain::credits::{Epoch, Leaf};
 use crate::domain::evidence::{SlotRow, SlotState};
 use crate::domain::ids::NodeIndex;
+use crate::domain::node::{Eligible, Node, Observed, Status, Wanted, observe};
 use crate::domain::poot::{Params, Score, ScoreState};
 use crate::domain::series::{Bucket, Granularity, Summary};
 use crate::domain::threshold::Reading;
 use crate::domain::time::{Now, Slot, Timestamp};
+use crate::domain::workload::{WorkloadReport, observed_at_work};
 
 /// Evidence rows of `[from, until)`, open slots included.
 pub fn evidence(store: &Store, from: Slot, until: Slot) -> Result<BTreeMap<Slot, SlotRow>, Fault> {
@@ -154,6 +159,50 @@ fn add_hours(
 pub fn hours(store: &Store, nodes: &[NodeIndex], range: (u32, u32), mut visit: impl FnMut(NodeIndex, u32, Summary)) -> Result<(), Fault> {
     let all = |node, day: Series| hour_columns::summaries(&day).for_each(|(hour, summary)| visit(node, hour, summary));
     store.cold.read_hours(nodes, range, |_| true, all)
+}
+
+/// What nodes are outwardly: by who was heard, what was wanted, and what counts.
+pub struct Statuses<'a> {
+    store: &'a Store,
+    now: Now,
+    /// The manager has listened long enough to take silence for an answer.
+    silence_known: bool,
+    /// Nodes whose silence was noticed and is not over: a restart of the manager does not make them heard.
+    silent: Bitmap,
+}
+
+impl<'a> Statuses<'a> {
+    pub fn new(store: &'a Store, core: &impl Read, now: Now) -> Result<Statuses<'a>, Fault> {
+        Ok(Statuses { store, now, silence_known: store.intake.silence_known(now), silent: node_events::silent(core)? })
+    }
+
+    /// What is known of the node itself, by what its workload does when that is known. A stopped one that is not heard has stopped, whoever was
+    /// listening.
+    pub fn observed(&self, node: &Node, last_heartbeat: Option<Timestamp>) -> Observed {
+        self.observed_with(node, last_heartbeat, self.store.intake.workload(node.index).as_deref())
+    }
+
+    pub fn observed_with(&self, node: &Node, last_heartbeat: Option<Timestamp>, workload: Option<&Workload>) -> Observed {
+        let is_known = self.silence_known || self.silent.get(node.index) || node.wanted == Wanted::Stopped;
+        match (observe(last_heartbeat, self.now.wall, is_known), workload) {
+            (Observed::Active, Some(known)) => observed_at_work(&known.report, node.wanted, self.is_told(node, &known.report)),
+            (observed, _) => observed,
+        }
+    }
+
+    /// The node has taken over the newest order.
+    fn is_told(&self, node: &Node, report: &WorkloadReport) -> bool {
+        self.store.directory.revision(node.index).is_none_or(|revision| report.follows(self.store.generation, revision))
+    }
+
+    /// With the eligibility that is in force from the next slot: what a client just set shows at once.
+    pub fn of(&self, node: &Node, observed: Observed) -> Status {
+        Status::derive(observed, node.wanted, self.eligible(node))
+    }
+
+    pub fn eligible(&self, node: &Node) -> Eligible {
+        node.eligible_in(self.now.wall.slot().plus(1))
+    }
 }
 
 /// Where one node stands.

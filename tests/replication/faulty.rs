@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use lucid::domain::replica::cluster::{Claim, Managed, Position, Round, Trouble};
-use lucid::domain::replica::{Document, Rev};
+use lucid::domain::replica::{Document, Fields, Rev};
 use lucid::gateways::chain::Boxed;
 use lucid::gateways::replica::{Cluster, From, Index, NotTaken, Of, Row};
 
@@ -97,6 +97,9 @@ impl Cluster for Faulty {
                 }
             }
         })
+    }
+    fn refresh<'a>(&'a self, of: Of<'a>, seen: &'a [(Vec<u8>, Fields)]) -> Boxed<'a, Result<(), Trouble>> {
+        self.through(self.inner.refresh(of, seen))
     }
     fn older<'a>(&'a self, of: Of<'a>, from: From<'a>, than: Rev, limit: usize) -> Boxed<'a, Result<Vec<Vec<u8>>, Trouble>> {
         self.through(self.inner.older(of, from, than, limit))

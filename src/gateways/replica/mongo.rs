@@ -9,10 +9,10 @@ use mongodb::options::{ClientOptions, WriteConcern};
 use mongodb::{Client, Database};
 use tokio::sync::OnceCell;
 
-use super::values::{bounds, bytes, claim, date, id, position, read_bytes, read_managed, read_position, read_rev, rev, round, set};
+use super::values::{bounds, bytes, claim, date, fields, id, position, read_bytes, read_managed, read_position, read_rev, rev, round, set};
 use super::{Cluster, From, Index, NotTaken, Of, Row};
 use crate::domain::replica::cluster::{Claim, Managed, Position, Round, Trouble};
-use crate::domain::replica::{Document, Rev};
+use crate::domain::replica::{Document, Fields, Rev};
 use crate::gateways::chain::Boxed;
 
 const MANAGERS: &str = "managers";
@@ -345,6 +345,16 @@ impl Cluster for Mongo {
 
     fn write<'a>(&'a self, documents: &'a [Document]) -> Boxed<'a, Result<Vec<NotTaken>, Trouble>> {
         Box::pin(self.write_all(documents))
+    }
+
+    fn refresh<'a>(&'a self, of: Of<'a>, seen: &'a [(Vec<u8>, Fields)]) -> Boxed<'a, Result<(), Trouble>> {
+        let manager = &self.options.manager;
+        let statement = |(name, seen): &(Vec<u8>, Fields)| {
+            let q = doc! { "_id": id(manager, of.table, name), "manager_id": manager, "deleted": false };
+            doc! { "q": q, "u": { "$set": fields(seen) } }
+        };
+        let statements: Vec<Doc> = seen.iter().map(statement).collect();
+        Box::pin(async move { self.update(of.collection, statements).await.map(drop) })
     }
 
     fn older<'a>(&'a self, of: Of<'a>, from: From<'a>, than: Rev, limit: usize) -> Boxed<'a, Result<Vec<Vec<u8>>, Trouble>> {

@@ -44,7 +44,7 @@ fn value(of: &Value) -> Bson {
     }
 }
 
-fn fields(of: &Fields) -> Doc {
+pub(super) fn fields(of: &Fields) -> Doc {
     of.iter().map(|(name, of)| ((*name).to_owned(), value(of))).collect()
 }
 

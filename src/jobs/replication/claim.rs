@@ -62,7 +62,7 @@ impl Run<'_> {
         tracing::info!(generation = mine.generation, "replication begins");
         (self.memory.claim, self.memory.watched) = (Some(mine), None);
         self.context.replication.fulfilled(|wishes| wishes.takes_over = false);
-        self.memory.beat_at = Some(now.boot);
+        (self.memory.beat_at, self.memory.seen) = (Some(now.boot), None);
         self.memory.round = found.and_then(|Managed { round, .. }| round);
         let positions = self.cluster.positions().await?;
         let opened = positions.into_iter().filter_map(|position| rows::opened_position(&store.secrets, position));

@@ -194,6 +194,11 @@ fn fields(read: &impl Read, secrets: &Secrets, row: &Row<'_>) -> Result<Fields, 
     }
 }
 
+/// A word of an enum, as everybody spells it.
+pub fn word(it: &impl Serialize) -> Result<Value, Fault> {
+    plain(it)
+}
+
 /// By the names that the type has.
 fn plain(it: &impl Serialize) -> Result<Value, Fault> {
     Value::of(it).map_err(|NotPlain(why)| Fault::Invariant(why))

@@ -1,7 +1,5 @@
 //! Proof of operational time: what epochs keep of nodes, and who proved which slot.
 
-use rust_decimal::Decimal;
-
 use super::{node_id, plain};
 use crate::domain::bits::Bitmap;
 use crate::domain::evidence::SlotRow;
@@ -13,12 +11,12 @@ use crate::storage::table::Read;
 
 /// Up to 96 nodes that neighbour each other; scores are 0 to 100, confidence 0 to 1.
 pub(super) fn leaves(read: &impl Read, (epoch, _): (u32, u32), leaves: &LeafGroup) -> Result<Fields, Fault> {
-    let hundredths = |of: i64| Value::Decimal(Decimal::new(of, 2));
+    let hundredths = |of: u16| Value::Float(f64::from(of) / 100.0);
     let scores = leaves.0.iter().map(|leaf| {
         Ok(Value::Fields(vec![
             ("node_id", node_id(read, leaf.node)?),
             ("state", plain(&leaf.score.state)?),
-            ("score", hundredths(leaf.score.score_hundredths.into())),
+            ("score", hundredths(leaf.score.score_hundredths)),
             ("confidence", hundredths(leaf.score.confidence_hundredths.into())),
             ("window_slots", u32::from(leaf.window_slots).into()),
         ]))

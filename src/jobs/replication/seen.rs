@@ -1,0 +1,57 @@
+//! What is seen of nodes and is in none of their rows: refreshed once an epoch, in documents that are there.
+
+use super::{BATCH, Halt, Run};
+use crate::domain::credits::Epoch;
+use crate::domain::ids::NodeIndex;
+use crate::domain::node::Node;
+use crate::domain::replica::{Fields, Value};
+use crate::gateways::replica::Of;
+use crate::storage::core::tables::NODES;
+use crate::storage::core::epochs;
+use crate::storage::fault::Fault;
+use crate::storage::present::{Standings, Statuses};
+use crate::storage::replica::documents::{collection, word};
+use crate::storage::table::{Key, Read};
+
+impl Run<'_> {
+    pub(super) async fn refresh_nodes(&mut self) -> Result<(), Halt> {
+        let newest = epochs::last(&self.context.store.read()?)?.map(|head| head.epoch);
+        if self.memory.seen == Some(newest) {
+            return Ok(());
+        }
+        let seen = self.seen()?;
+        let of = Of { collection: collection(NODES.name), table: NODES.name };
+        for some in seen.chunks(BATCH.documents) {
+            self.cluster.refresh(of, some).await?;
+        }
+        self.memory.seen = Some(newest);
+        Ok(())
+    }
+
+    /// By the names of the documents of nodes.
+    fn seen(&self) -> Result<Vec<(Vec<u8>, Fields)>, Fault> {
+        let (store, now) = (&self.context.store, self.context.clock.now());
+        let core = store.read()?;
+        let nodes: Vec<(u32, Node)> = core.scan(NODES, .., usize::MAX)?;
+        let indices: Vec<NodeIndex> = nodes.iter().map(|(_, node)| node.index).collect();
+        let standings = Standings::load(store, &indices, self.context.settings.get().params, now)?;
+        let statuses = Statuses::new(store, &core, now)?;
+        let one = |(key, node): &(u32, Node)| {
+            let last_heartbeat = store.intake.last_report(node.index);
+            let status = statuses.of(node, statuses.observed(node, last_heartbeat));
+            let score = standings.of(node.index).known_score().map(|score| f64::from(score.score_hundredths) / 100.0);
+            let fields = vec![
+                ("status", word(&status.of_four())?),
+                ("detailed_status", word(&status)?),
+                ("poot_score", score.into()),
+                ("last_heartbeat", last_heartbeat.into()),
+                ("seen_at", Value::Date(now.wall)),
+            ];
+            Ok((key.encode(), fields))
+        };
+        nodes.iter().map(one).collect()
+    }
+}
+
+/// The newest epoch of which documents say what was seen; None: none of this claim do.
+pub(super) type Seen = Option<Option<Epoch>>;
