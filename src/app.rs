@@ -265,7 +265,10 @@ impl App {
         let cluster = cluster(config, &store.manager_id).await?;
         match cluster {
             Some(_) => store.begin_marks().await?,
-            None => store.end_marks().await?,
+            None => {
+                store.end_marks().await?;
+                jobs::replication::alerts::close(&store, now.wall).await.map_err(|jobs::Stopped(why)| AppError::Other(why))?;
+            }
         }
         let (failures, money) = (Failures::default(), Money::default());
         let agents_come_to = config.server.node_listen.unwrap_or(config.server.listen);
@@ -602,7 +605,10 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         vote_expiry_ms: i64::from(config.blockchain.vote_expiry_seconds) * 1_000,
         webhooks_allow_private: config.webhooks.allow_private,
         backup: daily_backup(config),
-        replication: jobs::ReplicationRules { limit_kb_per_second: config.mongodb.limit_kb_per_second },
+        replication: jobs::ReplicationRules {
+            limit_kb_per_second: config.mongodb.limit_kb_per_second,
+            lag_alert_minutes: config.mongodb.lag_alert_minutes,
+        },
     })
 }
 
