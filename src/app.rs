@@ -302,6 +302,7 @@ impl App {
             stopping,
             payer: context.gateways.current.payer(),
             money,
+            replication: context.replication.clone(),
             signer,
             epoch_closer: Arc::new(ClosesEpochs(context.clone())),
         };
@@ -728,6 +729,7 @@ fn api_settings(config: &Config, settings: &Settings, transport: Transport, paym
             blockchain: config.blockchain.url.is_some(),
             mongodb: config.mongodb.uri.is_some(),
         },
+        region: config.mongodb.region.clone(),
         gateway: config.access.jwt_secret_key.as_ref().map(|secret| Gateway {
             secret: JwtSecret::new(secret.reveal()),
             expected: Expected { issuer: config.access.jwt_issuer.clone(), audience: config.access.jwt_audience.clone() },

@@ -154,7 +154,7 @@ fn context(site: &Site) -> Context {
         chain: None,
         cluster: None,
         replica: std::sync::Arc::default(),
-        replication: crate::live::Replication::default(),
+        replication: state.replication.clone(),
         money: state.money.clone(),
         events: state.events.clone(),
         nudges: state.nudges.clone(),

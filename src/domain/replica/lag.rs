@@ -135,7 +135,11 @@ mod tests {
     fn a_clock_that_is_not_trusted_changes_nothing_of_what_is_by_the_clock() {
         let distrusted = Now { trusted: false, ..at(9 * HOUR_MS) };
         assert_eq!(told(&standing(), distrusted), (vec![], vec![BEHIND]));
-        assert_eq!(told(&Standing { consistent_at: None, ..standing() }, distrusted).0, [BEHIND], "a time since the start is by another one");
+        assert_eq!(
+            told(&Standing { consistent_at: None, ..standing() }, distrusted).0,
+            [BEHIND],
+            "a time since the start is by another one"
+        );
     }
 
     #[test]

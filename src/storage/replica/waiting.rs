@@ -124,7 +124,8 @@ mod tests {
     #[tokio::test]
     async fn marks_wait_of_tables_and_rows_after_the_position_of_logs() {
         let (_dir, store) = store();
-        let note = |name: &'static str| move |tx: &mut crate::storage::table::WriteTx<'_>| audit::append(tx, Act::system(NOW).draft(name, ""));
+        let note =
+            |name: &'static str| move |tx: &mut crate::storage::table::WriteTx<'_>| audit::append(tx, Act::system(NOW).draft(name, ""));
         store.write(|tx| tx.put(NODE_IDS, &"before".to_owned(), &Index(1))).await.unwrap();
         store.write(note("one")).await.unwrap();
         let rows = store.read().unwrap().count(AUDIT).unwrap();
