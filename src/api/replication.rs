@@ -72,6 +72,26 @@ impl ReplicationState {
             ReplicationState::Superseded => "superseded",
         }
     }
+
+    /// For people.
+    fn text(self) -> &'static str {
+        match self {
+            ReplicationState::Off => "Nothing is replicated: no cluster is configured.",
+            ReplicationState::Connecting => "The cluster has not answered yet.",
+            ReplicationState::Watching => "Another run of this manager may still write. It takes 90 seconds to see that it does not.",
+            ReplicationState::Copying => "Everything is being copied, from the first document to the last.",
+            ReplicationState::Sending => "What changed is on its way.",
+            ReplicationState::Current => "The cluster has everything.",
+            ReplicationState::Paused => "Nothing is sent. What changes goes when somebody resumes.",
+            ReplicationState::Away => "The cluster does not answer, or refuses. Nothing is lost: what changes goes when it is back.",
+            ReplicationState::Second => {
+                "Another manager with the id of this one writes to the cluster, or did last, so this one sends nothing. Stop one of them."
+            }
+            ReplicationState::Superseded => {
+                "The store of this manager was restored somewhere else since, and what was made of it writes. This manager never does again: stop it."
+            }
+        }
+    }
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -108,6 +128,9 @@ pub struct ReplicationView {
     /// A cluster is configured.
     configured: bool,
     state: ReplicationState,
+    /// The same for people.
+    #[schema(example = "The cluster has everything.")]
+    text: &'static str,
     /// In each document.
     region: Option<String>,
     /// The last one since the start of the manager; it may be over.
@@ -206,6 +229,7 @@ fn view(state: &AppState) -> Result<ReplicationView, Fault> {
     Ok(ReplicationView {
         configured: state != ReplicationState::Off,
         state,
+        text: state.text(),
         region,
         consistent_at: status.consistent_at().map(Timestamp::rfc3339),
         last_error: status.failure.map(|failure| ReplicationError { message: failure.why, at: failure.at.rfc3339() }),

@@ -64,12 +64,13 @@ async fn without_a_cluster_it_is_off_and_nothing_can_be_asked_of_it() {
     let root = site.set_up().await;
     let body = show(&site, &root).await;
     assert_eq!((&body["configured"], &body["state"], &body["collections"]), (&json!(false), &json!("off"), &json!([])));
+    assert_eq!(body["text"], "Nothing is replicated: no cluster is configured.");
     for (verb, body) in [("pause", None), ("resume", Some(json!({}))), ("resync", Some(json!({ "collection": "nodes" })))] {
         let (status, body) = post(&site, &root, verb, body).await;
         assert_eq!((status, name(&body)), (StatusCode::CONFLICT, "ReplicationNotConfigured"), "{verb}");
     }
     assert_eq!(operations(&site, &root).await, []);
-    assert!(!site.state.metrics.render(&super::gauges::replication(&site.state).unwrap()).contains("replication"));
+    assert!(!site.state.metrics.render(&super::gauges::replication(&site.state).unwrap()).contains("replication_state"));
 }
 
 #[tokio::test]
@@ -101,8 +102,8 @@ async fn it_is_shown_as_the_cycle_found_it() {
             ..Status::default()
         };
     });
-    site.driver.advance_ms(5 * MINUTE_MS);
     site.person(&root, "paul", "viewer").await;
+    site.driver.advance_ms(5 * MINUTE_MS);
     let body = show(&site, &viewer).await;
     assert_eq!(
         (&body["state"], &body["failures"], &body["next_try_at"]),

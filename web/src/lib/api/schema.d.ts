@@ -3347,6 +3347,11 @@ export interface components {
             subject: string;
             /** @description Name of the node or the pool, deleted ones included. */
             subject_name?: string | null;
+            /**
+             * @description What the kind is called.
+             * @example Hardware changed
+             */
+            title: string;
             /** @description What of the subject: the metric of a `resource_threshold`, the other node's id of `identical_outputs`. */
             topic?: string | null;
             /** @description Since when its subject is silent. */
@@ -4189,6 +4194,11 @@ export interface components {
         /** @enum {string} */
         DeviceKind: "sd" | "emmc" | "ssd" | "hdd" | "network" | "memory" | "unknown";
         DeviceView: {
+            /**
+             * @description What to think of a store on it.
+             * @example What a manager wants.
+             */
+            advice: string;
             filesystem?: string | null;
             kind: components["schemas"]["DeviceKind"];
             /** @description Model, as it says of itself. */
@@ -7172,6 +7182,11 @@ export interface components {
             /** @description In each document. */
             region?: string | null;
             state: components["schemas"]["ReplicationState"];
+            /**
+             * @description The same for people.
+             * @example The cluster has everything.
+             */
+            text: string;
         };
         /** @description Answer to a report, signed by the manager. */
         ReportAnswer: {
@@ -9643,6 +9658,7 @@ export interface operations {
                      *           "state": "open",
                      *           "subject": "pool_default",
                      *           "subject_name": "text",
+                     *           "title": "Hardware changed",
                      *           "topic": "text",
                      *           "unknown_since": "2026-09-21T14:13:20Z",
                      *           "updated_at": "2026-09-21T14:13:20Z"
@@ -9726,6 +9742,7 @@ export interface operations {
                      *       "state": "open",
                      *       "subject": "pool_default",
                      *       "subject_name": "text",
+                     *       "title": "Hardware changed",
                      *       "topic": "text",
                      *       "unknown_since": "2026-09-21T14:13:20Z",
                      *       "updated_at": "2026-09-21T14:13:20Z"
@@ -9800,6 +9817,7 @@ export interface operations {
                      *       "state": "open",
                      *       "subject": "pool_default",
                      *       "subject_name": "text",
+                     *       "title": "Hardware changed",
                      *       "topic": "text",
                      *       "unknown_since": "2026-09-21T14:13:20Z",
                      *       "updated_at": "2026-09-21T14:13:20Z"
@@ -19537,6 +19555,7 @@ export interface operations {
                      *             "state": "open",
                      *             "subject": "pool_default",
                      *             "subject_name": "text",
+                     *             "title": "Hardware changed",
                      *             "topic": "text",
                      *             "unknown_since": "2026-09-21T14:13:20Z",
                      *             "updated_at": "2026-09-21T14:13:20Z"
@@ -21888,7 +21907,8 @@ export interface operations {
                      *         "count": 1
                      *       },
                      *       "region": "Basel",
-                     *       "state": "off"
+                     *       "state": "off",
+                     *       "text": "The cluster has everything."
                      *     }
                      */
                     "application/json": components["schemas"]["ReplicationView"];
@@ -21947,7 +21967,8 @@ export interface operations {
                      *         "count": 1
                      *       },
                      *       "region": "Basel",
-                     *       "state": "off"
+                     *       "state": "off",
+                     *       "text": "The cluster has everything."
                      *     }
                      */
                     "application/json": components["schemas"]["ReplicationView"];
@@ -22024,7 +22045,8 @@ export interface operations {
                      *         "count": 1
                      *       },
                      *       "region": "Basel",
-                     *       "state": "off"
+                     *       "state": "off",
+                     *       "text": "The cluster has everything."
                      *     }
                      */
                     "application/json": components["schemas"]["ReplicationView"];
@@ -22104,7 +22126,8 @@ export interface operations {
                      *         "count": 1
                      *       },
                      *       "region": "Basel",
-                     *       "state": "off"
+                     *       "state": "off",
+                     *       "text": "The cluster has everything."
                      *     }
                      */
                     "application/json": components["schemas"]["ReplicationView"];
@@ -22662,6 +22685,7 @@ export interface operations {
                      *         }
                      *       ],
                      *       "device": {
+                     *         "advice": "What a manager wants.",
                      *         "filesystem": "text",
                      *         "kind": "sd",
                      *         "name": "attic-pi",
