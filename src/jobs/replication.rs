@@ -41,8 +41,8 @@ pub struct Memory {
     beat_at: Option<BootMs>,
     failures: u32,
     next_try: Option<BootMs>,
-    /// When this process began to replicate.
-    since: Option<BootMs>,
+    /// When the cluster was last known to have a whole, or this process began to replicate.
+    whole_at: Option<BootMs>,
 }
 
 /// Why a run stopped.
@@ -68,9 +68,9 @@ impl<E: Into<Stopped>> From<E> for Halt {
 pub async fn run(context: &Context) -> Result<(), Stopped> {
     let Some(cluster) = &context.cluster else { return Ok(()) };
     let mut memory = context.replica.lock().await;
-    memory.since.get_or_insert(context.clock.now().boot);
+    memory.whole_at.get_or_insert(context.clock.now().boot);
     let ended = run_if_due(context, cluster.as_ref(), &mut memory).await;
-    let told = alerts::tell(context, &memory).await;
+    let told = alerts::tell(context, &mut memory).await;
     ended.and(told)
 }
 

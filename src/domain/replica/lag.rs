@@ -35,7 +35,7 @@ pub struct Standing {
     pub waits: bool,
     /// The cluster has everything of then; None: nothing is known of it.
     pub consistent_at: Option<Timestamp>,
-    /// When this process began to replicate.
+    /// When the cluster was last known to have a whole, or this process began to replicate.
     pub since: BootMs,
 }
 
@@ -64,7 +64,7 @@ fn behind(standing: &Standing, minutes: u32, now: Now) -> Verdict {
         Some(_) if !now.trusted => return Verdict::Stand,
         Some(at) if now.wall.since(at) > limit_ms => format!("What the cluster has as a whole is of {at}, and changes wait"),
         None if now.boot.0.saturating_sub(standing.since.0) > limit_ms => {
-            format!("For {minutes} minutes, since this manager started, the cluster has had nothing of it as a whole")
+            format!("For more than {minutes} minutes nothing is known of a whole that the cluster has")
         }
         _ => return Verdict::Resolve,
     };
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_that_was_never_there_is_missed_from_the_start_of_the_process() {
+    fn a_cluster_without_a_whole_is_missed_from_the_last_one_or_the_start_of_the_process() {
         let unknown = Standing { writer: Writer::Unknown, consistent_at: None, since: BootMs(1_000), ..standing() };
         assert_eq!(told(&unknown, at(HOUR_MS + 1_000)).0, Vec::<&str>::new());
         assert_eq!(told(&unknown, at(HOUR_MS + 1_001)), (vec![BEHIND], vec![SECOND, SUPERSEDED]));

@@ -11,17 +11,21 @@ use crate::storage::core::alerts;
 use crate::storage::replica::{marks, waiting};
 
 /// After each run, whatever became of it.
-pub(super) async fn tell(context: &Context, memory: &Memory) -> Result<(), Stopped> {
+pub(super) async fn tell(context: &Context, memory: &mut Memory) -> Result<(), Stopped> {
     let (store, now, status) = (&context.store, context.clock.now(), context.replication.status());
     let core = store.read()?;
     let state = marks::state(&core)?;
     let life = Life { generation: store.generation, stretch: state.stretch };
+    let consistent_at = status.consistent_at();
+    if consistent_at.is_some() {
+        memory.whole_at = Some(now.boot);
+    }
     let standing = Standing {
         writer: writer(&status),
         is_paused: state.is_paused,
         waits: waiting::is_waiting(&core, &status.positions, life)?,
-        consistent_at: status.consistent_at(),
-        since: memory.since.unwrap_or(now.boot),
+        consistent_at,
+        since: memory.whole_at.unwrap_or(now.boot),
     };
     let minutes = context.settings.get().replication.lag_alert_minutes;
     for (kind, verdict) in verdicts(&standing, minutes, now) {
