@@ -105,7 +105,7 @@ test('it is paused and resumed, and a collection goes once more after it was ask
   await page.getByText('What changes goes when somebody resumes').waitFor();
   await page.getByRole('button', { name: 'Resume' }).click();
   await page.getByText('What changed is on its way.').waitFor();
-  await page.getByRole('button', { name: 'Copy nodes again' }).click();
+  await page.getByRole('button', { name: 'Copy again: nodes' }).click();
   const dialog = page.getByRole('dialog');
   await dialog.getByText('Copy nodes once more?').waitFor();
   await accessible(page);
