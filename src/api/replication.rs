@@ -79,9 +79,11 @@ impl ReplicationState {
             ReplicationState::Off => "Nothing is replicated: no cluster is configured.",
             ReplicationState::Connecting => "The cluster has not answered yet.",
             ReplicationState::Watching => "Another run of this manager may still write. It takes 90 seconds to see that it does not.",
-            ReplicationState::Copying => "Everything is being copied, from the first document to the last.",
+            ReplicationState::Copying => {
+                "Documents are being copied from the first to the last. Until that is done, the cluster has no state of this manager as a whole."
+            }
             ReplicationState::Sending => "What changed is on its way.",
-            ReplicationState::Current => "The cluster has everything.",
+            ReplicationState::Current => "The cluster is up to date.",
             ReplicationState::Paused => "Nothing is sent. What changes goes when somebody resumes.",
             ReplicationState::Away => "The cluster does not answer, or refuses. Nothing is lost: what changes goes when it is back.",
             ReplicationState::Second => {
@@ -129,7 +131,7 @@ pub struct ReplicationView {
     configured: bool,
     state: ReplicationState,
     /// The same for people.
-    #[schema(example = "The cluster has everything.")]
+    #[schema(example = "The cluster is up to date.")]
     text: &'static str,
     /// In each document.
     region: Option<String>,

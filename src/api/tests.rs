@@ -41,7 +41,7 @@ async fn errors_have_the_body_of_the_contract() {
     let (status, body) = site.call(Method::DELETE, "/health", None, &[]).await;
     assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::METHOD_NOT_ALLOWED, Some("LUCID_ERR_1005")));
     let root = site.set_up().await;
-    let (status, body) = site.as_bearer(&root, Method::GET, "/api/v1/replication", None).await;
+    let (status, body) = site.as_bearer(&root, Method::GET, "/api/v1/fleet/managers", None).await;
     assert_eq!((status, body["error"]["details"]["name"].as_str()), (StatusCode::NOT_IMPLEMENTED, Some("NotBuilt")));
 }
 

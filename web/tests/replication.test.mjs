@@ -41,7 +41,7 @@ async function replicating(on, said) {
   const shown = {
     configured: true,
     state: 'current',
-    text: 'The cluster has everything.',
+    text: 'The cluster is up to date.',
     region: 'attic',
     last_error: null,
     failures: 0,
@@ -92,7 +92,7 @@ test('the navigation leads to it, and without a cluster it says how there is one
 
 test('all is there: what was sent, and what each collection waits for', async () => {
   await replicating(page, {});
-  await page.getByText('The cluster has everything.', { exact: true }).waitFor();
+  await page.getByText('The cluster is up to date.', { exact: true }).waitFor();
   await page.getByRole('row', { name: /manager_records 12 1 min whole/ }).waitFor();
   await page.getByRole('row', { name: /nodes 0 nothing waits whole/ }).waitFor();
   await page.getByText('412.5 documents/s').waitFor();
@@ -136,12 +136,12 @@ test('a cluster that is away: why, when it is tried again, and what is known of 
 test('a first copy says what is known and leaves open what is not', async () => {
   await replicating(page, {
     state: 'copying',
-    text: 'Everything is being copied, from the first document to the last.',
+    text: 'Documents are being copied from the first to the last. Until that is done, the cluster has no state of this manager as a whole.',
     consistent_at: null,
     documents_per_second: null,
     collections: [of('audit_logs', 9_000, null, false), of('nodes', null, null, false)],
   });
-  await page.getByText('as of no moment yet').waitFor();
+  assert.equal(await page.getByText('everything as of').count(), 0);
   await page.getByRole('row', { name: /audit_logs 9,?000 – being copied/ }).or(page.getByRole('row', { name: /audit_logs 9\s000 – being copied/ })).waitFor();
   await page.getByRole('row', { name: /nodes – – –/ }).waitFor();
   await holdsUp(page, 'replication-copying');

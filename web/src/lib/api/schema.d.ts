@@ -7184,7 +7184,7 @@ export interface components {
             state: components["schemas"]["ReplicationState"];
             /**
              * @description The same for people.
-             * @example The cluster has everything.
+             * @example The cluster is up to date.
              */
             text: string;
         };
@@ -21908,7 +21908,7 @@ export interface operations {
                      *       },
                      *       "region": "Basel",
                      *       "state": "off",
-                     *       "text": "The cluster has everything."
+                     *       "text": "The cluster is up to date."
                      *     }
                      */
                     "application/json": components["schemas"]["ReplicationView"];
@@ -21968,7 +21968,7 @@ export interface operations {
                      *       },
                      *       "region": "Basel",
                      *       "state": "off",
-                     *       "text": "The cluster has everything."
+                     *       "text": "The cluster is up to date."
                      *     }
                      */
                     "application/json": components["schemas"]["ReplicationView"];
@@ -22046,7 +22046,7 @@ export interface operations {
                      *       },
                      *       "region": "Basel",
                      *       "state": "off",
-                     *       "text": "The cluster has everything."
+                     *       "text": "The cluster is up to date."
                      *     }
                      */
                     "application/json": components["schemas"]["ReplicationView"];
@@ -22127,7 +22127,7 @@ export interface operations {
                      *       },
                      *       "region": "Basel",
                      *       "state": "off",
-                     *       "text": "The cluster has everything."
+                     *       "text": "The cluster is up to date."
                      *     }
                      */
                     "application/json": components["schemas"]["ReplicationView"];
