@@ -265,7 +265,10 @@ impl App {
         let cluster = cluster(config, &store.manager_id).await?;
         match cluster {
             Some(_) => store.begin_marks().await?,
-            None => store.end_marks().await?,
+            None => {
+                store.end_marks().await?;
+                jobs::replication::alerts::close(&store, now.wall).await.map_err(|jobs::Stopped(why)| AppError::Other(why))?;
+            }
         }
         let (failures, money) = (Failures::default(), Money::default());
         let agents_come_to = config.server.node_listen.unwrap_or(config.server.listen);
@@ -299,6 +302,7 @@ impl App {
             stopping,
             payer: context.gateways.current.payer(),
             money,
+            replication: context.replication.clone(),
             signer,
             epoch_closer: Arc::new(ClosesEpochs(context.clone())),
         };
@@ -602,7 +606,10 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         vote_expiry_ms: i64::from(config.blockchain.vote_expiry_seconds) * 1_000,
         webhooks_allow_private: config.webhooks.allow_private,
         backup: daily_backup(config),
-        replication: jobs::ReplicationRules { limit_kb_per_second: config.mongodb.limit_kb_per_second },
+        replication: jobs::ReplicationRules {
+            limit_kb_per_second: config.mongodb.limit_kb_per_second,
+            lag_alert_minutes: config.mongodb.lag_alert_minutes,
+        },
     })
 }
 
@@ -722,6 +729,7 @@ fn api_settings(config: &Config, settings: &Settings, transport: Transport, paym
             blockchain: config.blockchain.url.is_some(),
             mongodb: config.mongodb.uri.is_some(),
         },
+        region: config.mongodb.region.clone(),
         gateway: config.access.jwt_secret_key.as_ref().map(|secret| Gateway {
             secret: JwtSecret::new(secret.reveal()),
             expected: Expected { issuer: config.access.jwt_issuer.clone(), audience: config.access.jwt_audience.clone() },

@@ -75,7 +75,11 @@ async fn what_is_seen_of_nodes_is_told_once_an_epoch() {
     let heard = found.get_datetime("last_heartbeat").unwrap().timestamp_millis();
     assert!(site.now_ms() - heard < 60_000);
     let found = of(silent.id.as_str()).await;
-    assert_eq!((found.get_str("status").unwrap(), found.get("last_heartbeat") == Some(&mongodb::bson::Bson::Null)), ("inactive", true), "{found:?}");
+    assert_eq!(
+        (found.get_str("status").unwrap(), found.get("last_heartbeat") == Some(&mongodb::bson::Bson::Null)),
+        ("inactive", true),
+        "{found:?}"
+    );
 
     let leaves = all(&database, "poot_scores", doc! {}).await;
     let last = leaves.last().unwrap().get_array("scores").unwrap();

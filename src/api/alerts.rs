@@ -13,7 +13,7 @@ use super::page::{Page, PageQuery, Pagination};
 use super::reads::{Names, Person};
 use super::state::AppState;
 use super::unchecked::Unchecked;
-use crate::domain::alert::{Alert, MAX_NOTE, Severity, State, Step, Turn};
+use crate::domain::alert::{Alert, MAX_NOTE, Severity, State, Step, Turn, title};
 use crate::domain::ids::{AlertId, PoolId};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::Timestamp;
@@ -25,6 +25,9 @@ use crate::storage::fault::Fault;
 pub struct AlertView {
     id: String,
     kind: String,
+    /// What the kind is called.
+    #[schema(example = "Hardware changed")]
+    title: String,
     /// `open`; `acknowledged`: open, and someone has seen it; `unknown`: its subject is silent, so nobody can tell whether it is over; `resolved`.
     state: State,
     severity: Severity,
@@ -57,6 +60,7 @@ impl AlertView {
         Ok(AlertView {
             id: alert.id.to_string(),
             kind: alert.kind.clone(),
+            title: title(&alert.kind),
             state: alert.state(),
             severity: alert.severity,
             security: alert.is_security(),

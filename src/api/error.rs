@@ -288,6 +288,7 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
             (CONFLICT, 4091)
         }
         Refusal::TransactionKnown | Refusal::AuditCheckRunning | Refusal::AlreadyErased | Refusal::CompactionRunning => (CONFLICT, 4091),
+        Refusal::ReplicationNotConfigured => (CONFLICT, 4091),
         Refusal::IdempotencyKeyReused | Refusal::IdempotencyInProgress | Refusal::IdempotencyAnswerNotKept => (CONFLICT, 4092),
 
         Refusal::AddressNotFound | Refusal::PayoutNotFound => (NOT_FOUND, 5006),

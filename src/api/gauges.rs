@@ -1,9 +1,11 @@
-//! What `/metrics` says about scores and money: computed from the store for one scrape, so that a restart forgets nothing.
+//! What `/metrics` says about scores, money and replication: computed from the store for one scrape, so that a restart forgets nothing.
 
 use std::collections::BTreeMap;
 
 use rust_decimal::prelude::ToPrimitive;
 
+use super::metrics::float;
+use super::replication::{ReplicationState, Standing};
 use super::state::AppState;
 use crate::domain::ids::NodeIndex;
 use crate::domain::ledger::Book;
@@ -56,4 +58,29 @@ pub fn payouts(state: &AppState) -> Result<Vec<Gauge>, Fault> {
         value: sum.to_decimal(book.currency).to_f64().unwrap_or_default(),
     };
     Ok(counts.into_iter().map(count).chain(paid.into_iter().map(amount)).collect())
+}
+
+/// Nothing where no cluster is configured; what nobody knows is left out.
+pub fn replication(state: &AppState) -> Result<Vec<Gauge>, Fault> {
+    let Some(standing) = Standing::of(state)? else { return Ok(Vec::new()) };
+    let status = &standing.status;
+    let gauge = |family, value| Gauge { family, labels: vec![], value };
+    let mut gauges = vec![
+        gauge(Family::ReplicationDocuments, float(status.documents)),
+        gauge(Family::ReplicationBytes, float(status.bytes)),
+        gauge(Family::ReplicationFailures, f64::from(status.failures)),
+        gauge(Family::ReplicationNotTaken, float(status.not_taken)),
+    ];
+    let behind = standing.behind_seconds(standing.waiting(), state.now().wall);
+    gauges.extend(behind.map(|seconds| gauge(Family::ReplicationBehind, float(seconds))));
+    gauges.extend(ReplicationState::ALL.into_iter().map(|of| Gauge {
+        family: Family::ReplicationState,
+        labels: vec![("state", of.as_str().to_owned())],
+        value: f64::from(u8::from(of == standing.state)),
+    }));
+    gauges.extend(standing.collections.iter().filter_map(|of| {
+        let labels = vec![("collection", of.collection.to_owned())];
+        Some(Gauge { family: Family::ReplicationWaiting, labels, value: float(of.documents?) })
+    }));
+    Ok(gauges)
 }

@@ -11,6 +11,7 @@ use crate::domain::node::Wanted;
 use crate::domain::pool_health;
 use crate::domain::space::Level;
 use crate::host::machine::Reading;
+use crate::live::{Doing, Status};
 
 /// Free space below which the manager calls itself degraded, in bytes.
 const LOW_DISK_BYTES: u64 = 200_000_000;
@@ -73,13 +74,17 @@ pub struct SystemCheck {
     pub load_percent: Option<f64>,
 }
 
-/// What is known of a service outside. The manager does not use any of them yet, so it has asked none.
+/// What is known of a service outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExternalState {
     NotConfigured,
-    /// Nobody has asked it.
+    /// Nobody has asked it, or it has not answered yet.
     Unknown,
+    /// It answered.
+    Healthy,
+    /// It does not answer, or does not do what it is there for.
+    Unhealthy,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -97,10 +102,21 @@ pub struct External {
     pub mongodb: bool,
 }
 
-impl From<External> for ExternalServices {
-    fn from(External { payment_service, blockchain, mongodb }: External) -> ExternalServices {
+impl ExternalServices {
+    /// The two that are not asked, and how replication to the third one stands.
+    fn new(External { payment_service, blockchain, mongodb }: External, replication: &Status) -> ExternalServices {
         let state = |is_named| if is_named { ExternalState::Unknown } else { ExternalState::NotConfigured };
-        ExternalServices { payment_service: state(payment_service), blockchain: state(blockchain), mongodb: state(mongodb) }
+        let mongodb = if mongodb { of_replication(replication) } else { ExternalState::NotConfigured };
+        ExternalServices { payment_service: state(payment_service), blockchain: state(blockchain), mongodb }
+    }
+}
+
+fn of_replication(status: &Status) -> ExternalState {
+    match status.doing {
+        Doing::Away | Doing::Second | Doing::Superseded => ExternalState::Unhealthy,
+        Doing::Watching | Doing::Copying | Doing::Sending | Doing::Current => ExternalState::Healthy,
+        Doing::Paused if status.was_there => ExternalState::Healthy,
+        Doing::Off | Doing::Connecting | Doing::Paused => ExternalState::Unknown,
     }
 }
 
@@ -133,7 +149,8 @@ fn checks(state: &AppState) -> Checks {
         Err(error) => Check::not(Health::Degraded, error.to_string()),
     };
     let system = system(&state.machine.reading(state.now().boot.0));
-    Checks { store, clock, disk, nodes: nodes(state), system, external_services: state.settings().external.into() }
+    let external_services = ExternalServices::new(state.settings().external, &state.replication.status());
+    Checks { store, clock, disk, nodes: nodes(state), system, external_services }
 }
 
 /// By the level, which looks at the limit of the store too, and by what is free.
@@ -217,7 +234,7 @@ fn status_code(health: Health) -> StatusCode {
 /// 200 when healthy or degraded, 503 when the store cannot write. `status` is `unhealthy` only then, and `degraded` when any check but the store's is not
 /// healthy: nodes that are not heard never make it worse, because the manager still serves. Nodes are healthy when at least 80 % of those that are to run,
 /// and are in service, were heard in the last 300 s, degraded from 50 %; without nodes, and right after a start of the manager, healthy. Services outside are
-/// not asked and are no part of `status`.
+/// not asked and are no part of `status`; of `mongodb` replication says how it found it last.
 #[utoipa::path(get, path = "/health", tag = "health", security(()), responses((status = 200, body = HealthReport), (status = 503, body = HealthReport)))]
 pub async fn health(State(state): State<AppState>) -> (StatusCode, Json<HealthReport>) {
     let report = report(&state);
@@ -256,7 +273,7 @@ mod tests {
             disk: Check::healthy(),
             nodes,
             system,
-            external_services: External::default().into(),
+            external_services: ExternalServices::new(External::default(), &Status::default()),
         }
     }
 
@@ -269,6 +286,20 @@ mod tests {
         }
         let store = Checks { store: Check::not(Health::Unhealthy, "failed"), ..all_well() };
         assert_eq!((overall(&store), status_code(overall(&store))), (Health::Unhealthy, StatusCode::SERVICE_UNAVAILABLE));
+    }
+
+    #[test]
+    fn the_cluster_is_what_replication_last_found_it_to_be() {
+        let of = |is_named, doing, was_there| {
+            let external = External { mongodb: is_named, ..External::default() };
+            ExternalServices::new(external, &Status { doing, was_there, ..Status::default() }).mongodb
+        };
+        assert_eq!(of(false, Doing::Off, false), ExternalState::NotConfigured);
+        let named = |doing| of(true, doing, false);
+        assert_eq!([Doing::Off, Doing::Connecting, Doing::Paused].map(named), [ExternalState::Unknown; 3]);
+        assert_eq!([Doing::Watching, Doing::Copying, Doing::Sending, Doing::Current].map(named), [ExternalState::Healthy; 4]);
+        assert_eq!([Doing::Away, Doing::Second, Doing::Superseded].map(named), [ExternalState::Unhealthy; 3]);
+        assert_eq!(of(true, Doing::Paused, true), ExternalState::Healthy);
     }
 
     #[test]

@@ -74,6 +74,7 @@ fn gauges(state: &AppState, of_nodes: bool) -> Vec<Gauge> {
         gauges.extend(super::gauges::poot_scores(state, NODES_SHOWN).unwrap_or_default());
     }
     gauges.extend(super::gauges::payouts(state).unwrap_or_default());
+    gauges.extend(super::gauges::replication(state).unwrap_or_default());
     gauges
 }
 
@@ -114,7 +115,7 @@ fn samples(state: &AppState, nodes: &[Arc<NodeEntry>]) -> Vec<Gauge> {
 
 /// Prometheus counts in floats; beyond 2^53 the last digits go.
 #[expect(clippy::cast_precision_loss, reason = "a measurement for a chart")]
-fn float(value: u64) -> f64 {
+pub fn float(value: u64) -> f64 {
     value as f64
 }
 

@@ -90,6 +90,7 @@ pub mod proof_document;
 pub mod rates;
 mod reads;
 pub mod recovery_kit;
+pub mod replication;
 pub mod resources;
 mod routes;
 pub mod score_parts;
@@ -174,6 +175,10 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(audit_chain::check_anchor))
         .routes(routes!(backup::show))
         .routes(routes!(backup::make))
+        .routes(routes!(replication::show))
+        .routes(routes!(replication::pause))
+        .routes(routes!(replication::resume))
+        .routes(routes!(replication::resync))
         .routes(routes!(archives::list))
         .routes(routes!(archives::download))
         .routes(routes!(compliance::report))
@@ -369,6 +374,8 @@ mod range_tests;
 mod rates_tests;
 #[cfg(test)]
 mod read_tests;
+#[cfg(test)]
+mod replication_tests;
 #[cfg(test)]
 mod schema_tests;
 #[cfg(test)]

@@ -144,7 +144,7 @@ fn context(site: &Site) -> Context {
         vote_expiry_ms: 3_600_000,
         webhooks_allow_private: true,
         backup: Daily { enabled: false, at_minutes: 0, dir: None, keep: 1 },
-        replication: crate::jobs::ReplicationRules { limit_kb_per_second: 0 },
+        replication: crate::jobs::ReplicationRules { limit_kb_per_second: 0, lag_alert_minutes: 60 },
     };
     Context {
         store: state.store.clone(),
@@ -154,7 +154,7 @@ fn context(site: &Site) -> Context {
         chain: None,
         cluster: None,
         replica: std::sync::Arc::default(),
-        replication: crate::live::Replication::default(),
+        replication: state.replication.clone(),
         money: state.money.clone(),
         events: state.events.clone(),
         nudges: state.nudges.clone(),

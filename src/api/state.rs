@@ -35,7 +35,7 @@ use crate::domain::poot::Params;
 use crate::domain::time::Now;
 use crate::domain::totp::CodeGuesses;
 use crate::host::machine::Machine;
-use crate::live::{Current, Events, Failures, Metrics, Money, Nudges, Refusals};
+use crate::live::{Current, Events, Failures, Metrics, Money, Nudges, Refusals, Replication};
 use crate::storage::Store;
 use crate::storage::core::audit;
 use crate::storage::fault::WriteError;
@@ -84,6 +84,8 @@ pub struct ApiSettings {
     pub rates: Limits,
     /// Which services outside are named in the settings.
     pub external: External,
+    /// Where this manager stands, in each of its documents in the cluster.
+    pub region: Option<String>,
     /// The API gateway whose JWTs are taken.
     pub gateway: Option<Gateway>,
     /// All settings, as people see them.
@@ -109,6 +111,7 @@ impl Default for ApiSettings {
             webhooks_allow_private: false,
             rates: Limits::default(),
             external: External::default(),
+            region: None,
             gateway: None,
             listed: Vec::new(),
         }
@@ -158,6 +161,8 @@ pub struct Shared {
     pub payer: Payer,
     /// What the cycles last found out about payments.
     pub money: Money,
+    /// What replication last did.
+    pub replication: Replication,
 }
 
 /// What `app` brings along.
@@ -175,13 +180,29 @@ pub struct Parts {
     pub payer: Payer,
     /// What the cycles last found out about payments.
     pub money: Money,
+    /// What replication last did.
+    pub replication: Replication,
     pub signer: Arc<dyn Signer>,
     pub epoch_closer: Arc<dyn EpochCloser>,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, settings, configuration, stopping, failures, payer, money, signer, epoch_closer } = parts;
+        let Parts {
+            store,
+            clock,
+            nudges,
+            events,
+            settings,
+            configuration,
+            stopping,
+            failures,
+            payer,
+            money,
+            replication,
+            signer,
+            epoch_closer,
+        } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
             rates: Rates::new(&settings.get().rates, &clock),
@@ -213,6 +234,7 @@ impl AppState {
             audit_exports: Arc::new(Semaphore::new(EXPORTS)),
             payer,
             money,
+            replication,
             store,
         }))
     }

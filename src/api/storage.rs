@@ -34,6 +34,23 @@ pub enum DeviceKind {
     Unknown,
 }
 
+impl DeviceKind {
+    /// For people who choose what a store lies on.
+    fn advice(self) -> &'static str {
+        match self {
+            DeviceKind::Sd => {
+                "Fine to begin with. Cards wear out by writing and fail without warning: an SSD lasts longer, and a backup matters more."
+            }
+            DeviceKind::Emmc => "Soldered flash: quick enough, but it cannot be changed. Keep backups elsewhere.",
+            DeviceKind::Ssd => "What a manager wants.",
+            DeviceKind::Hdd => "Works; each safe write waits for the platter, so large fleets are slower.",
+            DeviceKind::Network => "Not recommended: a store needs writes that are really on the disk, and a lost link stops the manager.",
+            DeviceKind::Memory => "Everything is lost when this machine restarts. For trying out only.",
+            DeviceKind::Unknown => "The kernel does not say what it is. Measure it.",
+        }
+    }
+}
+
 impl From<Kind> for DeviceKind {
     fn from(kind: Kind) -> DeviceKind {
         match kind {
@@ -51,6 +68,9 @@ impl From<Kind> for DeviceKind {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct DeviceView {
     kind: DeviceKind,
+    /// What to think of a store on it.
+    #[schema(example = "What a manager wants.")]
+    advice: &'static str,
     /// Model, as it says of itself.
     name: Option<String>,
     filesystem: Option<String>,
@@ -120,7 +140,8 @@ pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<
         let figures = storage_space::figures(state)?;
         let folder = state.store.dir();
         let found = device::device_of(folder, Path::new("/proc"), Path::new("/sys"));
-        let device = DeviceView { kind: found.kind.into(), name: found.name, filesystem: found.filesystem, removable: found.removable };
+        let kind = DeviceKind::from(found.kind);
+        let device = DeviceView { kind, advice: kind.advice(), name: found.name, filesystem: found.filesystem, removable: found.removable };
         let written = fs::read_to_string("/proc/self/io").ok().and_then(|io| device::written_bytes(&io));
         Ok(Json(StorageView {
             data_dir: admin.then(|| folder.display().to_string()),

@@ -23,7 +23,7 @@ use crate::domain::pool::Pricing;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
 use crate::gateways::payment::{PaymentGateway, Simulated};
-use crate::live::{Current, Event, Events, Failures, Money, Nudges};
+use crate::live::{Current, Event, Events, Failures, Money, Nudges, Replication};
 use crate::storage::core::pools;
 use crate::storage::fault::WriteError;
 use crate::storage::{Store, StoreOptions, device, setup_code};
@@ -81,6 +81,7 @@ impl Site {
             failures: Failures::default(),
             payer: Simulated.payer(),
             money: Money::default(),
+            replication: Replication::default(),
             signer: Arc::new(NoSigner),
             epoch_closer: Arc::new(NoEpochs),
         });

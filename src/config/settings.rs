@@ -310,6 +310,8 @@ settings! {
         region: Option<String> = rules::optional(rules::short_text());
         /// What replication may take of the link, in KB per second. 0: no limit.
         limit_kb_per_second: u32 = rules::whole(0, 1_000_000);
+        /// An alert is raised when what the cluster has as a whole is older than so many minutes and changes wait. 0: never.
+        lag_alert_minutes: u32 = rules::whole(0, 100_000);
     }
 
     /// Consensus votes.

@@ -94,6 +94,58 @@ pub enum Turn {
     Known,
 }
 
+/// What a kind is called; one without a title by its own name.
+pub fn title(kind: &str) -> String {
+    let title = match kind {
+        "fleet_silent" => "The whole fleet is silent",
+        "fingerprint_drift" => "Hardware changed",
+        "key_on_other_hardware" => "Key used on another machine",
+        "two_nodes_on_one_machine" => "Two nodes on one machine",
+        "clock_untrusted" => "Clock not trusted",
+        "books_unbalanced" => "The books do not balance",
+        "authentication_failures" => "Failed sign-ins",
+        "payout_unusual_amount" => "Payout of an unusual amount",
+        "payouts_frequent" => "Payouts in quick succession",
+        "poot_deviation" => "Score far from the others",
+        "storage_high" => "The disk fills up",
+        "storage_critical" => "The disk is nearly full",
+        "storage_io_error" => "A disk error was survived",
+        "storage_damaged" => "A file of measurements is damaged",
+        "storage_lost" => "A file of measurements is gone",
+        "card_wearing_out" => "The card wears out",
+        "archive_failed" => "Nothing is archived",
+        "backup_failed" => "A backup failed",
+        "backup_overdue" => "No backup for too long",
+        "replication_behind" => "The cluster is behind",
+        "replication_second" => "Two managers with one id",
+        "replication_superseded" => "Restored somewhere else",
+        "history_forked" => "The store is an older copy",
+        "identical_outputs" => "Output of another node",
+        "final_payout_blocked" => "Final payout held",
+        "payouts_frozen" => "Payouts are frozen",
+        "payouts_stopped" => "Payouts are stopped",
+        "payout_review" => "A payout needs a person",
+        "payout_waits" => "A payout is not signed",
+        "payout_refused" => "A transfer is refused",
+        "payout_approval" => "Payouts wait for a second admin",
+        "payout_carried_over" => "A node is not paid",
+        "wallet_low" => "The wallet runs low",
+        "wallet_unreachable" => "The payment network does not answer",
+        "transfers_not_booked" => "Transfers are not booked",
+        "attempt_without_gateway" => "Signed by a gateway that is gone",
+        "webhook_given_up" => "A webhook was given up",
+        "resource_threshold" => "Beyond its threshold",
+        _ => return titled(kind),
+    };
+    title.to_owned()
+}
+
+fn titled(kind: &str) -> String {
+    let words = kind.replace('_', " ");
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 impl Alert {
     pub fn new(id: AlertId, kind: &str, subject: &str, severity: Severity, message: &str, now: Timestamp) -> Alert {
         let first = Step { at: now, turn: Turn::Raised, severity, by: Actor::System, note: None };
@@ -217,6 +269,12 @@ mod tests {
 
     fn alert() -> Alert {
         Alert::new(AlertId::parse("alert_0000000001").unwrap(), "k", "s", Severity::Warning, "m", T)
+    }
+
+    #[test]
+    fn kinds_have_titles_and_those_without_one_are_told_by_their_name() {
+        assert_eq!([title("fingerprint_drift"), title("replication_behind")], ["Hardware changed", "The cluster is behind"]);
+        assert_eq!([title("store_nearly_full"), title("")], ["Store nearly full", ""]);
     }
 
     #[test]

@@ -177,6 +177,7 @@ refusals! {
     StorageCheckRunning = "the storage is being checked already",
     CompactionRunning = "a compaction of this file goes on already",
     BackupRunning = "a backup is being made already",
+    ReplicationNotConfigured = "no cluster is configured: set mongodb.uri, or MONGODB_URI, and start the manager again",
     AlreadyErased = "this was erased before",
     AuditCheckRunning = "the audit log is being checked already",
     BatchNotFound = "no batch of payouts has this id",

@@ -2,6 +2,7 @@
 //!
 //! A run ends with a round: the cluster has one state of the store as a whole, whatever becomes of the next one.
 
+pub mod alerts;
 mod claim;
 mod indexes;
 mod seen;
@@ -42,12 +43,16 @@ pub struct Memory {
     beat_at: Option<BootMs>,
     failures: u32,
     next_try: Option<BootMs>,
+    /// When the cluster was last known to have a whole, or this process began to replicate.
+    whole_at: Option<BootMs>,
 }
 
 /// Why a run stopped.
 enum Halt {
     Trouble(Trouble),
     Stopped(Stopped),
+    /// A person wants nothing to be sent any more.
+    Paused,
 }
 
 impl From<Trouble> for Halt {
@@ -65,9 +70,16 @@ impl<E: Into<Stopped>> From<E> for Halt {
 pub async fn run(context: &Context) -> Result<(), Stopped> {
     let Some(cluster) = &context.cluster else { return Ok(()) };
     let mut memory = context.replica.lock().await;
+    memory.whole_at.get_or_insert(context.clock.now().boot);
+    let ended = run_if_due(context, cluster.as_ref(), &mut memory).await;
+    let told = alerts::tell(context, &mut memory).await;
+    ended.and(told)
+}
+
+async fn run_if_due(context: &Context, cluster: &dyn Cluster, memory: &mut Memory) -> Result<(), Stopped> {
     context.store.begin_marks().await?;
     if marks::state(&context.store.read()?)?.is_paused {
-        context.replication.change(|status| (status.doing, status.next_try) = (Doing::Paused, None));
+        paused(context);
         return Ok(());
     }
     let now = context.clock.now();
@@ -75,7 +87,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         return Ok(());
     }
     context.replication.fulfilled(|wishes| wishes.now = false);
-    let outcome = Run { context, cluster: cluster.as_ref(), memory: &mut memory, spurned: false }.run().await;
+    let outcome = Run { context, cluster, memory, spurned: false }.run().await;
     match outcome {
         Ok(doing) => {
             (memory.failures, memory.next_try) = (0, None);
@@ -83,15 +95,27 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
                 (status.doing, status.failures, status.next_try) = (doing, 0, None);
                 status.round.clone_from(&memory.round);
                 status.positions.clone_from(&memory.positions);
+                if doing == Doing::Current {
+                    // Of what was there when it began: the rest is on its way.
+                    status.current_at = Some(now.wall);
+                }
             });
             Ok(())
         }
+        Err(Halt::Paused) => {
+            paused(context);
+            Ok(())
+        }
         Err(Halt::Trouble(trouble)) => {
-            failed(context, &mut memory, &trouble);
+            failed(context, memory, &trouble);
             Ok(())
         }
         Err(Halt::Stopped(stopped)) => Err(stopped),
     }
+}
+
+fn paused(context: &Context) {
+    context.replication.change(|status| (status.doing, status.next_try) = (Doing::Paused, None));
 }
 
 /// The claim was lost, or nothing is known of it: it is looked for anew.
@@ -186,6 +210,7 @@ impl Run<'_> {
         if self.memory.round != round {
             self.cluster.turn(self.held()?, round.as_ref()).await?;
             self.memory.round = round;
+            self.context.replication.change(|status| status.round.clone_from(&self.memory.round));
         }
         Ok(())
     }
@@ -193,7 +218,8 @@ impl Run<'_> {
     async fn put_position(&mut self, position: Position) -> Result<(), Halt> {
         let sealed = rows::sealed_position(&self.context.store.secrets, &position);
         self.cluster.put_positions(&[sealed]).await?;
-        self.memory.positions.insert(position.table.clone(), position);
+        self.memory.positions.insert(position.table.clone(), position.clone());
+        self.context.replication.change(|status| drop(status.positions.insert(position.table.clone(), position)));
         Ok(())
     }
 
@@ -300,7 +326,7 @@ impl Run<'_> {
         Ok(not_taken)
     }
 
-    /// After each request: counted, held to the bandwidth that was set, and where it took long a sign of life.
+    /// After each request: counted, held to the bandwidth that was set, and where it took long a sign of life. A pause that was asked for begins here.
     async fn sent(&mut self, documents: usize, bytes: usize, took: Stopwatch) -> Result<(), Halt> {
         let count = |of: usize| u64::try_from(of).unwrap_or(u64::MAX);
         let took = took.elapsed();
@@ -313,6 +339,9 @@ impl Run<'_> {
         if limit > 0 {
             let needs = Duration::from_millis(count(bytes).saturating_mul(1_000) / (u64::from(limit) << 10));
             tokio::time::sleep(needs.saturating_sub(took)).await;
+        }
+        if marks::state(&self.context.store.read()?)?.is_paused {
+            return Err(Halt::Paused);
         }
         self.beat_if_due().await
     }

@@ -27,6 +27,13 @@ pub enum Family {
     DatabaseOperations,
     StorageBytes,
     StorageWritten,
+    ReplicationState,
+    ReplicationWaiting,
+    ReplicationBehind,
+    ReplicationDocuments,
+    ReplicationBytes,
+    ReplicationFailures,
+    ReplicationNotTaken,
 }
 
 impl Family {
@@ -45,6 +52,21 @@ impl Family {
             Family::ResourceUsage => ("resource_usage", "gauge", "Latest sample of a node"),
             Family::StorageBytes => ("storage_bytes", "gauge", "Bytes of the disk under the store: total, free, and taken by the store"),
             Family::StorageWritten => ("storage_written_bytes_total", "counter", "Bytes written to the card since counting began"),
+            Family::ReplicationState => ("replication_state", "gauge", "1 for the state that replication is in, 0 for the others"),
+            Family::ReplicationWaiting => {
+                ("replication_waiting_documents", "gauge", "Documents of a collection that the cluster does not have as they are")
+            }
+            Family::ReplicationBehind => {
+                ("replication_behind_seconds", "gauge", "Age of what the cluster has as a whole; 0 while nothing waits")
+            }
+            Family::ReplicationDocuments => {
+                ("replication_documents_total", "counter", "Documents that were sent to the cluster since the start")
+            }
+            Family::ReplicationBytes => ("replication_bytes_total", "counter", "Bytes that were sent to the cluster since the start"),
+            Family::ReplicationFailures => ("replication_failures", "gauge", "Failures of replication in a row"),
+            Family::ReplicationNotTaken => {
+                ("replication_not_taken_total", "counter", "Documents that the cluster did not take since the start")
+            }
             Family::DatabaseOperations => ("database_operations_total", "counter", "Commits of a file of the store"),
         }
     }

@@ -46,8 +46,12 @@ pub struct Status {
     /// Failures since something worked.
     pub failures: u32,
     pub next_try: Option<Timestamp>,
+    /// It answered since the start of the process.
+    pub was_there: bool,
     /// The last state that the cluster has as a whole.
     pub round: Option<Round>,
+    /// When it was last seen to have everything: a round is made only where something changed.
+    pub current_at: Option<Timestamp>,
     /// Of each table what the cluster has of it.
     pub positions: BTreeMap<String, Position>,
     /// Since the start of the process.
@@ -60,6 +64,14 @@ pub struct Status {
     pub not_taken_because: Option<String>,
     /// Indexes that are not as they should be.
     pub indexes: Vec<String>,
+}
+
+impl Status {
+    /// Of when the cluster has everything, as far as is known.
+    pub fn consistent_at(&self) -> Option<Timestamp> {
+        let round = self.round.as_ref()?;
+        Some(self.current_at.map_or(round.at, |at| at.max(round.at)))
+    }
 }
 
 /// What people ask of it.

@@ -4,3 +4,4 @@ pub mod catalog;
 pub mod documents;
 pub mod marks;
 pub mod rows;
+pub mod waiting;

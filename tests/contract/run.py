@@ -56,6 +56,9 @@ NOT_COVERED = {
     "POST /api/v1/money/unknown-transfers/{txid}/book": "it wants a wallet that somebody else spends from",
     "POST /api/v1/payouts/approvals": "a dry run of a few payouts stays below the threshold",
     "POST /api/v1/wallet/unlock": "a dry run has no signer",
+    "POST /api/v1/replication/pause": "no cluster is configured",
+    "POST /api/v1/replication/resume": "no cluster is configured",
+    "POST /api/v1/replication/resync": "no cluster is configured",
     "DELETE /api/v1/outbox/{number}": "a message is given up after three days",
 }
 LEFT_OUT = ["/api/v1/events"]

@@ -71,6 +71,7 @@ const PAGES = [
   ['enrol', () => '/enrol'],
   ['storage', () => '/storage'],
   ['storage-backups', () => '/storage?tab=backups'],
+  ['replication', () => '/replication'],
   ['settings', () => '/settings'],
   ['setup', () => '/setup'],
   ['about', () => '/about'],

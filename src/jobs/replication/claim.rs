@@ -20,6 +20,7 @@ impl Run<'_> {
         }
         let (store, now) = (&self.context.store, self.context.clock.now());
         let found = self.cluster.managed().await?;
+        self.context.replication.change(|status| status.was_there = true);
         let state = marks::state(&store.read()?)?;
         let own = Own {
             generation: store.generation,
@@ -71,7 +72,11 @@ impl Run<'_> {
         if !indexes.is_empty() {
             tracing::warn!(?indexes, "the cluster has other indexes than it should; they are left as they are");
         }
-        self.context.replication.change(|status| status.indexes = indexes);
+        self.context.replication.change(|status| {
+            status.indexes = indexes;
+            status.round.clone_from(&self.memory.round);
+            status.positions.clone_from(&self.memory.positions);
+        });
         Ok(None)
     }
 

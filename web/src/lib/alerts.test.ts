@@ -1,27 +1,15 @@
 import { expect, it } from 'vitest';
-import { alertTitle, lasted, mayAcknowledge, spans, stateTone, subjectPath, subjectText } from './alerts';
-
-it('names kinds, and those it does not know too', () => {
-  expect(alertTitle('fingerprint_drift')).toBe('Hardware changed');
-  expect(['storage_high', 'storage_critical', 'storage_io_error', 'card_wearing_out', 'archive_failed', 'backup_failed', 'backup_overdue'].map(alertTitle)).toEqual([
-    'The disk fills up',
-    'The disk is nearly full',
-    'A disk error was survived',
-    'The card wears out',
-    'Nothing is archived',
-    'A backup failed',
-    'No backup for too long',
-  ]);
-  expect(alertTitle('store_nearly_full')).toBe('Store nearly full');
-});
+import { lasted, mayAcknowledge, spans, stateTone, subjectPath, subjectText } from './alerts';
 
 it('leads to what an alert is about', () => {
   expect(['node_0192', 'pool_default', 'payout_1', 'user_1', ''].map((subject) => subjectPath(subject))).toEqual(['/nodes/node_0192', '/pools/pool_default', '/payouts/payout_1', undefined, undefined]);
-  expect([subjectPath('', 'storage_high'), subjectPath('core.redb', 'storage_io_error'), subjectPath('', 'backup_overdue'), subjectPath('', 'clock_untrusted')]).toEqual(['/storage', '/storage', '/storage', undefined]);
+  expect([subjectPath('', 'storage_high'), subjectPath('core.redb', 'storage_io_error'), subjectPath('', 'backup_overdue'), subjectPath('', 'clock_untrusted'), subjectPath('', 'replication_second')]).toEqual(['/storage', '/storage', '/storage', undefined, '/replication']);
 });
 
 it('names what there is no name of', () => {
-  expect([{ subject: 'node_1', subject_name: 'attic' }, { subject: 'node_1' }, { subject: 'payout_1' }, { subject: '' }, { subject: 'core.redb' }].map(subjectText)).toEqual(['attic', 'deleted', 'the payout', 'Storage', 'Storage']);
+  const of = (subject: string, kind = 'storage_high') => subjectText({ subject, kind });
+  expect(subjectText({ subject: 'node_1', subject_name: 'attic', kind: '' })).toBe('attic');
+  expect([of('node_1'), of('payout_1'), of(''), of('core.redb'), of('', 'replication_behind')]).toEqual(['deleted', 'the payout', 'Storage', 'Storage', 'Replication']);
 });
 
 it('wants to be seen once, until it gets worse or is over', () => {

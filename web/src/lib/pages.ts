@@ -27,6 +27,7 @@ export const PAGES: Record<PageName, Page> = {
   audit: { title: 'Audit', role: 'admin' },
   enrol: { title: 'Enrol a node', role: 'operator', under: 'nodes' },
   storage: { title: 'Storage', role: 'viewer' },
+  replication: { title: 'Replication', role: 'viewer' },
   settings: { title: 'Settings', role: 'viewer' },
   about: { title: 'About', role: 'viewer' },
   setup: { title: 'Set up', role: 'admin' },
@@ -43,7 +44,7 @@ export async function loadPage(name: PageName): Promise<Component<any>> {
 export const NAVIGATION = [
   ['overview', 'nodes', 'pools', 'poot', 'alerts'],
   ['payouts', 'money', 'ledger'],
-  ['storage', 'audit', 'settings', 'about'],
+  ['storage', 'replication', 'audit', 'settings', 'about'],
 ] as const satisfies readonly (readonly PageName[])[];
 
 export type NavPage = (typeof NAVIGATION)[number][number];

@@ -4,17 +4,17 @@ import { bytes, dateTime, share, unixMs } from './format';
 
 type Kind = StorageView['device']['kind'];
 
-const KINDS: Record<Kind, { name: string; advice: string }> = {
-  sd: { name: 'SD card', advice: 'Fine to begin with. Cards wear out by writing and fail without warning: an SSD lasts longer, and a backup matters more.' },
-  emmc: { name: 'eMMC', advice: 'Soldered flash: quick enough, but it cannot be changed. Keep backups elsewhere.' },
-  ssd: { name: 'SSD', advice: 'What a manager wants.' },
-  hdd: { name: 'Hard disk', advice: 'Works; each safe write waits for the platter, so large fleets are slower.' },
-  network: { name: 'Network storage', advice: 'Not recommended: a store needs writes that are really on the disk, and a lost link stops the manager.' },
-  memory: { name: 'Memory', advice: 'Everything is lost when this machine restarts. For trying out only.' },
-  unknown: { name: 'Unknown device', advice: 'The kernel does not say what it is. Measure it.' },
+const KINDS: Record<Kind, string> = {
+  sd: 'SD card',
+  emmc: 'eMMC',
+  ssd: 'SSD',
+  hdd: 'Hard disk',
+  network: 'Network storage',
+  memory: 'Memory',
+  unknown: 'Unknown device',
 };
 
-export const deviceWords = (kind: Kind): { name: string; advice: string } => KINDS[kind] ?? KINDS.unknown;
+export const deviceName = (kind: Kind): string => KINDS[kind] ?? KINDS.unknown;
 export const worriesAbout = (kind: Kind): boolean => kind === 'network' || kind === 'memory';
 
 type Verdict = { kind: 'ok' | 'warn' | 'bad'; title: string };

@@ -2660,10 +2660,73 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** State of the replication */
+        /**
+         * Replication
+         * @description What the cluster where managers meet has of this one, collection by collection. Without a cluster in the settings: `off`.
+         */
         get: operations["get_replication"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/replication/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause replication
+         * @description Nothing is sent from then on, but for a request that is under way, until somebody resumes; a restart changes nothing of it. What changes meanwhile goes afterwards.
+         */
+        post: operations["post_replication_pause"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/replication/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume replication
+         * @description It does not wait for its next try either. Where another manager with this id wrote last (`second`), `take_over` says that that one is gone.
+         */
+        post: operations["post_replication_resume"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/replication/resync": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a collection once more
+         * @description From its first document to its last, beginning at once, or when replication goes on. What the cluster has of it stays until the new one is there.
+         */
+        post: operations["post_replication_resync"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3099,7 +3162,7 @@ export interface paths {
          * @description 200 when healthy or degraded, 503 when the store cannot write. `status` is `unhealthy` only then, and `degraded` when any check but the store's is not
          *     healthy: nodes that are not heard never make it worse, because the manager still serves. Nodes are healthy when at least 80 % of those that are to run,
          *     and are in service, were heard in the last 300 s, degraded from 50 %; without nodes, and right after a start of the manager, healthy. Services outside are
-         *     not asked and are no part of `status`.
+         *     not asked and are no part of `status`; of `mongodb` replication says how it found it last.
          */
         get: operations["get_health"];
         put?: never;
@@ -3284,6 +3347,11 @@ export interface components {
             subject: string;
             /** @description Name of the node or the pool, deleted ones included. */
             subject_name?: string | null;
+            /**
+             * @description What the kind is called.
+             * @example Hardware changed
+             */
+            title: string;
             /** @description What of the subject: the metric of a `resource_threshold`, the other node's id of `identical_outputs`. */
             topic?: string | null;
             /** @description Since when its subject is silent. */
@@ -3502,7 +3570,10 @@ export interface components {
             archives: components["schemas"]["Archive"][];
             pagination: components["schemas"]["Pagination"];
         };
-        /** @enum {string} */
+        /**
+         * @description The name of a state.
+         * @enum {string}
+         */
         AttemptStateName: "signed" | "maybe_sent" | "seen" | "paid" | "failed_on_chain" | "dead";
         AttemptView: {
             /** Format: uint64 */
@@ -4123,6 +4194,11 @@ export interface components {
         /** @enum {string} */
         DeviceKind: "sd" | "emmc" | "ssd" | "hdd" | "network" | "memory" | "unknown";
         DeviceView: {
+            /**
+             * @description What to think of a store on it.
+             * @example What a manager wants.
+             */
+            advice: string;
             filesystem?: string | null;
             kind: components["schemas"]["DeviceKind"];
             /** @description Model, as it says of itself. */
@@ -4467,10 +4543,10 @@ export interface components {
             payment_service: components["schemas"]["ExternalState"];
         };
         /**
-         * @description What is known of a service outside. The manager does not use any of them yet, so it has asked none.
+         * @description What is known of a service outside.
          * @enum {string}
          */
-        ExternalState: "not_configured" | "unknown";
+        ExternalState: "not_configured" | "unknown" | "healthy" | "unhealthy";
         /** @description Of what charts draw as a band. What hours of an earlier release did not keep is absent. */
         Extreme: {
             /** Format: double */
@@ -5757,6 +5833,16 @@ export interface components {
             message?: string | null;
             status: components["schemas"]["Health"];
         };
+        /** @description Documents that the cluster did not take; they are tried again in each round. */
+        NotTakenView: {
+            /** @description Of the last one. */
+            because?: string | null;
+            /**
+             * Format: uint64
+             * @description Since the start of the manager.
+             */
+            count: number;
+        };
         Nudged: {
             nudged: boolean;
         };
@@ -7037,6 +7123,71 @@ export interface components {
             /** @description A code of the authenticator app, or a recovery code. */
             totp: string;
         };
+        ReplicatedCollection: {
+            /**
+             * Format: uint64
+             * @description How old what the cluster has of it is; 0 where nothing waits, null where nothing is known of it.
+             */
+            behind_seconds?: number | null;
+            /** @example nodes */
+            collection: string;
+            /** @description It was copied from its first document to its last. */
+            is_whole: boolean;
+            /**
+             * Format: uint64
+             * @description Documents that the cluster does not have as they are; null while nobody knows.
+             */
+            waiting?: number | null;
+        };
+        ReplicationError: {
+            /** Format: date-time */
+            at: string;
+            message: string;
+        };
+        /** @enum {string} */
+        ReplicationState: "off" | "connecting" | "watching" | "copying" | "sending" | "current" | "paused" | "away" | "second" | "superseded";
+        ReplicationView: {
+            /** Format: uint64 */
+            bytes_sent: number;
+            /** @description By name; none where no cluster is configured. */
+            collections: components["schemas"]["ReplicatedCollection"][];
+            /** @description A cluster is configured. */
+            configured: boolean;
+            /**
+             * Format: date-time
+             * @description Everything of then is in the cluster, as one state of the store.
+             */
+            consistent_at?: string | null;
+            /**
+             * Format: double
+             * @description While something was being sent; null before anything was.
+             */
+            documents_per_second?: number | null;
+            /**
+             * Format: uint64
+             * @description Since the start of the manager, as `bytes_sent`.
+             */
+            documents_sent: number;
+            /**
+             * Format: uint32
+             * @description In a row.
+             */
+            failures: number;
+            /** @description Indexes of the cluster that are not as they should be. */
+            indexes: string[];
+            last_error?: components["schemas"]["ReplicationError"] | null;
+            /** Format: date-time */
+            next_try_at?: string | null;
+            not_taken: components["schemas"]["NotTakenView"];
+            /** @description In each document. */
+            region?: string | null;
+            state: components["schemas"]["ReplicationState"];
+            /**
+             * @description The same for people.
+             * @example The cluster is up to date.
+             */
+            text: string;
+        };
         /** @description Answer to a report, signed by the manager. */
         ReportAnswer: {
             /**
@@ -7164,6 +7315,17 @@ export interface components {
             series?: components["schemas"]["ResourceMetrics"][] | null;
             /** @description When the node was last heard, while that is longer ago than three slots. */
             stale_since?: string | null;
+        };
+        ResumeRequest: {
+            /** @description The other manager with this id is gone, and this one may write. It waits all the same while it sees the other one live. */
+            take_over?: boolean;
+        };
+        ResyncRequest: {
+            /**
+             * @description One of those that `GET /replication` lists.
+             * @example nodes
+             */
+            collection: string;
         };
         /** @description Why a payout waits for a person, and what is known. */
         ReviewView: {
@@ -9496,6 +9658,7 @@ export interface operations {
                      *           "state": "open",
                      *           "subject": "pool_default",
                      *           "subject_name": "text",
+                     *           "title": "Hardware changed",
                      *           "topic": "text",
                      *           "unknown_since": "2026-09-21T14:13:20Z",
                      *           "updated_at": "2026-09-21T14:13:20Z"
@@ -9579,6 +9742,7 @@ export interface operations {
                      *       "state": "open",
                      *       "subject": "pool_default",
                      *       "subject_name": "text",
+                     *       "title": "Hardware changed",
                      *       "topic": "text",
                      *       "unknown_since": "2026-09-21T14:13:20Z",
                      *       "updated_at": "2026-09-21T14:13:20Z"
@@ -9653,6 +9817,7 @@ export interface operations {
                      *       "state": "open",
                      *       "subject": "pool_default",
                      *       "subject_name": "text",
+                     *       "title": "Hardware changed",
                      *       "topic": "text",
                      *       "unknown_since": "2026-09-21T14:13:20Z",
                      *       "updated_at": "2026-09-21T14:13:20Z"
@@ -19390,6 +19555,7 @@ export interface operations {
                      *             "state": "open",
                      *             "subject": "pool_default",
                      *             "subject_name": "text",
+                     *             "title": "Hardware changed",
                      *             "topic": "text",
                      *             "unknown_since": "2026-09-21T14:13:20Z",
                      *             "updated_at": "2026-09-21T14:13:20Z"
@@ -21706,14 +21872,113 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "bytes_sent": 1,
+                     *       "collections": [
+                     *         {
+                     *           "behind_seconds": 1,
+                     *           "collection": "nodes",
+                     *           "is_whole": false,
+                     *           "waiting": 1
+                     *         }
+                     *       ],
+                     *       "configured": false,
+                     *       "consistent_at": "2026-09-21T14:13:20Z",
+                     *       "documents_per_second": 1.5,
+                     *       "documents_sent": 1,
+                     *       "failures": 1,
+                     *       "indexes": [
+                     *         "text"
+                     *       ],
+                     *       "last_error": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "message": "text"
+                     *       },
+                     *       "next_try_at": "2026-09-21T14:13:20Z",
+                     *       "not_taken": {
+                     *         "because": "text",
+                     *         "count": 1
+                     *       },
+                     *       "region": "Basel",
+                     *       "state": "off",
+                     *       "text": "The cluster is up to date."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReplicationView"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_replication_pause: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "bytes_sent": 1,
+                     *       "collections": [
+                     *         {
+                     *           "behind_seconds": 1,
+                     *           "collection": "nodes",
+                     *           "is_whole": false,
+                     *           "waiting": 1
+                     *         }
+                     *       ],
+                     *       "configured": false,
+                     *       "consistent_at": "2026-09-21T14:13:20Z",
+                     *       "documents_per_second": 1.5,
+                     *       "documents_sent": 1,
+                     *       "failures": 1,
+                     *       "indexes": [
+                     *         "text"
+                     *       ],
+                     *       "last_error": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "message": "text"
+                     *       },
+                     *       "next_try_at": "2026-09-21T14:13:20Z",
+                     *       "not_taken": {
+                     *         "because": "text",
+                     *         "count": 1
+                     *       },
+                     *       "region": "Basel",
+                     *       "state": "off",
+                     *       "text": "The cluster is up to date."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReplicationView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description no cluster is configured (`ReplicationNotConfigured`) */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -21721,6 +21986,179 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_replication_resume: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "take_over": false
+                 *     }
+                 */
+                "application/json": components["schemas"]["ResumeRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "bytes_sent": 1,
+                     *       "collections": [
+                     *         {
+                     *           "behind_seconds": 1,
+                     *           "collection": "nodes",
+                     *           "is_whole": false,
+                     *           "waiting": 1
+                     *         }
+                     *       ],
+                     *       "configured": false,
+                     *       "consistent_at": "2026-09-21T14:13:20Z",
+                     *       "documents_per_second": 1.5,
+                     *       "documents_sent": 1,
+                     *       "failures": 1,
+                     *       "indexes": [
+                     *         "text"
+                     *       ],
+                     *       "last_error": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "message": "text"
+                     *       },
+                     *       "next_try_at": "2026-09-21T14:13:20Z",
+                     *       "not_taken": {
+                     *         "because": "text",
+                     *         "count": 1
+                     *       },
+                     *       "region": "Basel",
+                     *       "state": "off",
+                     *       "text": "The cluster is up to date."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReplicationView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description no cluster is configured (`ReplicationNotConfigured`) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_replication_resync: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "collection": "nodes"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ResyncRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "bytes_sent": 1,
+                     *       "collections": [
+                     *         {
+                     *           "behind_seconds": 1,
+                     *           "collection": "nodes",
+                     *           "is_whole": false,
+                     *           "waiting": 1
+                     *         }
+                     *       ],
+                     *       "configured": false,
+                     *       "consistent_at": "2026-09-21T14:13:20Z",
+                     *       "documents_per_second": 1.5,
+                     *       "documents_sent": 1,
+                     *       "failures": 1,
+                     *       "indexes": [
+                     *         "text"
+                     *       ],
+                     *       "last_error": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "message": "text"
+                     *       },
+                     *       "next_try_at": "2026-09-21T14:13:20Z",
+                     *       "not_taken": {
+                     *         "because": "text",
+                     *         "count": 1
+                     *       },
+                     *       "region": "Basel",
+                     *       "state": "off",
+                     *       "text": "The cluster is up to date."
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReplicationView"];
+                };
+            };
+            /** @description there is no such collection */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description no cluster is configured (`ReplicationNotConfigured`) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -22247,6 +22685,7 @@ export interface operations {
                      *         }
                      *       ],
                      *       "device": {
+                     *         "advice": "What a manager wants.",
                      *         "filesystem": "text",
                      *         "kind": "sd",
                      *         "name": "attic-pi",
