@@ -47,7 +47,7 @@ pub fn shared_uri(database: &str) -> String {
             let server = server.trim_end_matches('/');
             options.map_or(format!("{server}/{database}"), |options| format!("{server}/{database}?{options}"))
         }
-        Err(_) => SHARED.get_or_init(|| Server::start()).uri(database),
+        Err(_) => SHARED.get_or_init(Server::start).uri(database),
     }
 }
 

@@ -55,7 +55,11 @@ async fn carry(mut client: TcpStream, server: &str, faults: &Faults) {
                 Ok(count) if count > 0 => {
                     let count = match faults.pass.load(Ordering::SeqCst) {
                         left if left < 0 => count,
-                        left => count.min(usize::try_from(faults.pass.fetch_sub(left.min(count as i64), Ordering::SeqCst)).unwrap()),
+                        left => {
+                            let passes = left.min(i64::try_from(count).unwrap());
+                            faults.pass.fetch_sub(passes, Ordering::SeqCst);
+                            usize::try_from(passes).unwrap()
+                        }
                     };
                     while faults.stalls.load(Ordering::SeqCst) {
                         tokio::time::sleep(Duration::from_millis(5)).await;
