@@ -4,6 +4,7 @@ pub mod control;
 mod memory;
 mod paying;
 pub mod payment_service;
+pub mod rebuild;
 
 use std::fmt;
 use std::io;

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lucid::app::control::{Done, Line, ask_backup};
+use lucid::app::rebuild;
 use lucid::clock::{Clock, boot_id};
 use lucid::config::Config;
 use lucid::domain::audit::{Act, Actor};
 use lucid::domain::backup::Daily;
 use lucid::domain::time::Timestamp;
+use lucid::gateways::replica::{self, Mongo};
 use lucid::storage::backup::{Options, Phase, Progress, make};
 use lucid::storage::core::{backups, settings};
 use lucid::storage::device;
@@ -115,8 +117,14 @@ fn of_files(config: &Config, to: Option<PathBuf>, teller: &mut Teller) -> Result
 #[derive(Args)]
 pub struct RestoreArgs {
     /// Folder of the backup
-    #[arg(long, value_name = "BACKUP")]
-    from: PathBuf,
+    #[arg(long, value_name = "BACKUP", required_unless_present = "from_mongodb", conflicts_with = "from_mongodb")]
+    from: Option<PathBuf>,
+    /// Connection string of the cluster that the manager replicated to, or - for that of MONGODB_URI, which no list of processes shows
+    #[arg(long, value_name = "URI|-", requires_all = ["manager", "kit"])]
+    from_mongodb: Option<String>,
+    /// Id of the manager that the cluster is to bring back
+    #[arg(long, value_name = "ID", requires = "from_mongodb")]
+    manager: Option<String>,
     /// Folder of the store that takes its place; it may be empty, or not be there
     #[arg(long, value_name = "DIR")]
     data_dir: String,
@@ -132,12 +140,63 @@ pub struct RestoreArgs {
 const AFTERWARDS: &str = "Payouts are frozen: what left the wallet since the backup is unknown to it. Start the manager, look at the page Wallet, and unfreeze there, or before the \
                           start by `money unfreeze`. People, tokens and settings are as they were when the backup was made.\n";
 
+/// The same of one that came from the cluster.
+const OF_CLUSTER: &str = "It came from the cluster, which has no passwords, second factors, sessions and tokens: give people new passwords by `users reset-password NAME`. Measurements are \
+                          not in it. The manager that it was must not start again: its card is out of date.\n";
+
+/// What came from the cluster; it goes when it has been restored, or was not.
+struct Fetched(PathBuf);
+
+impl Drop for Fetched {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Fetches a store from the cluster into a folder beside the one that it will be in.
+fn fetch(uri: String, manager: &str, kit: &Contents, dir: &Path) -> Result<Fetched, Failure> {
+    let of_environment = |text: String| if text == "-" { std::env::var("MONGODB_URI").ok() } else { Some(text) };
+    let uri = of_environment(uri).ok_or_else(|| misused("--from-mongodb -: MONGODB_URI is not set"))?;
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    let folder = dir.join("restore.cluster");
+    // What one that was cut left.
+    let _ = std::fs::remove_dir_all(&folder);
+    let fetched = Fetched(folder);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
+    let mut told = 0;
+    let mut tell = |rows: u64| {
+        if io::stderr().is_terminal() && rows >= told + 1_000 {
+            told = rows;
+            let _ = write!(io::stderr(), "\rfetching     {rows} rows").and_then(|()| io::stderr().flush());
+        }
+    };
+    let fetching = async {
+        replica::check_uri(&uri).await?;
+        let options = replica::Options { uri, manager: manager.to_owned(), region: String::new(), version: String::new() };
+        rebuild::fetch(&Mongo::new(options), manager, kit, &fetched.0, &mut tell).await.map_err(|why| why.0)
+    };
+    let outcome = runtime.block_on(fetching);
+    if told > 0 {
+        eprintln!();
+    }
+    outcome.map_err(Failure::Runtime)?;
+    Ok(fetched)
+}
+
 pub fn restore(args: RestoreArgs) -> Result<(), Failure> {
     let config = load(None, Some(args.data_dir), None)?.config;
     let kit = args.kit.map(|kit| opened_kit(&kit, args.passphrase_file.as_deref())).transpose()?;
     let now = Clock::system(config.clock.trust, Timestamp(0)).now();
     let dir = &config.storage.data_dir;
-    let order = Order { from: &args.from, dir, kit: kit.as_ref(), boot_id: boot_id(), now, device: device::real() };
+    let fetched = match (args.from_mongodb, &args.manager, &kit) {
+        // One that was cut is finished, whatever is asked for.
+        (Some(_), ..) if restore::is_pending(dir) => None,
+        (Some(uri), Some(manager), Some(kit)) => Some(fetch(uri, manager, kit, dir)?),
+        _ => None,
+    };
+    let is_of_cluster = fetched.is_some();
+    let from = fetched.as_ref().map(|fetched| fetched.0.clone()).or(args.from).unwrap_or_default();
+    let order = Order { from: &from, dir, kit: kit.as_ref(), boot_id: boot_id(), now, device: device::real() };
     let mut teller = Teller::default();
     let restored = restore::restore(&order, &mut |bytes, total| teller.hear(Phase::Copying, bytes, total));
     teller.end();
@@ -146,7 +205,8 @@ pub fn restore(args: RestoreArgs) -> Result<(), Failure> {
             "A restore that was cut before its end is finished now. To restore another backup, give the command again.\n{AFTERWARDS}"
         ));
     };
-    let mut text = format!("restored the backup of {} into {}, as generation {generation}; verified\n", manifest.made_at, dir.display());
+    let what = if is_of_cluster { "what the cluster had as of" } else { "the backup of" };
+    let mut text = format!("restored {what} {} into {}, as generation {generation}; verified\n", manifest.made_at, dir.display());
     if let Some(aside) = aside {
         text += &format!("the former files are in {}; delete them when you do not need them any more\n", aside.display());
     }
@@ -160,6 +220,9 @@ pub fn restore(args: RestoreArgs) -> Result<(), Failure> {
         text += &format!(
             "The former store does not read ({why}): whoever was erased since the backup was made has to be erased again by hand.\n"
         );
+    }
+    if is_of_cluster {
+        text += OF_CLUSTER;
     }
     print(&(text + AFTERWARDS))
 }

@@ -6,9 +6,12 @@ mod faulty;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use lucid::app::rebuild;
 use lucid::domain::metrics::Sample;
 use lucid::gateways::replica::Cluster;
 use lucid::live::{Doing, Job};
+use lucid::storage::restore::{self, Order};
+use lucid::storage::{device, recovery};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -372,4 +375,60 @@ async fn who_has_no_cluster_keeps_no_marks_and_who_gets_one_again_sends_everythi
     let again = open(driver, Some(&uri)).await;
     assert_eq!(catch_up(&again).await.doing, Doing::Current);
     assert_equal(&again, &database).await;
+}
+
+/// A manager whose card is gone: from the cluster and the kit comes back row by row what it was, with money frozen; and what it was never writes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_comes_back_from_the_cluster() {
+    let (dir, fresh, (uri, database)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("restore").await);
+    let site = site(dir.path(), &uri).await;
+    let mut machine = site.enrol("attic").await;
+    for _ in 0..150 {
+        site.next_slot(5_000);
+        machine.report(site.now_ms(), Sample::default()).await.unwrap();
+    }
+    site.run_cycles().await;
+    let payee = site.payee("cellar", "worker", json!({ "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3", "currency": "USDT" })).await;
+    site.owe(&payee, ("25", "USDT"), "simulated").await;
+    site.run_cycles().await;
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    // What changes now is cut off in the middle of going, after the round was turned: the round is what comes back.
+    site.client.post("/nodes/pools", json!({ "name": "last", "max_nodes": 5 })).await;
+    let real: Arc<dyn Cluster> = site.app.context.cluster.clone().unwrap();
+    let (mut context, mut writes) = (site.app.context.clone(), 0);
+    context.cluster = Some(Faulty::before_writes(Arc::clone(&real), move || {
+        writes += 1;
+        // That of the audit log, then that of the documents.
+        if writes > 1 { Fate::Half } else { Fate::Fine }
+    }));
+    context.run(Job::Replication).await.unwrap();
+    let whole = of_store(&site).await;
+
+    let store = &site.app.store;
+    let salt = recovery::salt(&store.entropy);
+    let kit = recovery::make(store, &lucid::crypto::stretch("correct horse", &salt), &salt, site.driver.reading().wall).unwrap();
+    let kit = recovery::open(&kit, "correct horse").unwrap();
+    let (manager, from) = (store.manager_id.as_str().to_owned(), fresh.path().join("fetched"));
+    let manifest = rebuild::fetch(real.as_ref(), &manager, &kit, &from, &mut |_| ()).await.unwrap();
+    assert_eq!(manifest.manager_id, manager);
+    let other = rebuild::fetch(real.as_ref(), "manager_of_others", &kit, &fresh.path().join("other"), &mut |_| ()).await;
+    assert!(other.unwrap_err().0.contains("recovery kit"));
+    let (place, now) = (fresh.path().join("data"), site.app.clock.now());
+    let order = Order { from: &from, dir: &place, kit: Some(&kit), boot_id: "boot".into(), now, device: device::real() };
+    let restored = tokio::task::block_in_place(|| restore::restore(&order, &mut |_, _| ())).unwrap().unwrap();
+    assert_eq!(restored.generation, 2);
+
+    let again = Site::open(place, site.driver.clone(), vec![("mongodb.uri", uri.clone())]).await;
+    let brought = of_store(&again).await;
+    let differ: std::collections::BTreeSet<&str> =
+        whole.keys().chain(brought.keys()).filter(|at| whole.get(*at) != brought.get(*at)).map(|(table, _)| *table).collect();
+    // Its generation, that money is frozen, since when the wallet was not looked at, and that all this happened.
+    assert!(differ.iter().all(|table| ["store", "money", "absences", "audit"].contains(table)), "{differ:?}");
+    let kept = |(table, name): &(&str, Vec<u8>)| *table != "audit" || brought.contains_key(&("audit", name.clone()));
+    assert!(whole.keys().all(kept));
+
+    // It takes over once the former one is not heard any more, and that one never writes again.
+    assert_eq!(catch_up(&again).await.doing, Doing::Current);
+    assert_equal(&again, &database).await;
+    assert_eq!(catch_up(&site).await.doing, Doing::Superseded);
 }

@@ -149,6 +149,9 @@ async fn tick(context: Context, mut stopping: watch::Receiver<bool>) {
             last_slot = slot;
             BY_SLOT.iter().filter(|(_, every)| slot.0.is_multiple_of(*every)).for_each(|(job, _)| context.nudges.nudge(*job));
         }
+        if context.replication.next_try().is_some_and(|at| at <= context.clock.now().wall) {
+            context.nudges.nudge(Job::Replication);
+        }
         if pause(between, &mut stopping).await {
             return;
         }

@@ -104,6 +104,11 @@ impl Replication {
         self.inner().status.clone()
     }
 
+    /// When it is to be tried again, after a failure.
+    pub fn next_try(&self) -> Option<Timestamp> {
+        self.inner().status.next_try
+    }
+
     pub fn change(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.inner().status);
     }

@@ -17,11 +17,12 @@ use std::path::{Path, PathBuf};
 
 use super::copy::copy;
 use super::core::ledger_check::Depth;
-use super::core::meta;
+use super::core::meta::{self, StoreMeta};
 use super::device::Device;
 use super::fault::{Fault, WriteError, guarded};
 use super::store::Store;
 use super::table::Snapshot;
+use crate::crypto::SigningKey;
 use crate::domain::backup::{BackedUp, FOLDERS, FORMAT, MANIFEST, Manifest, stamp};
 use crate::domain::proof::text::Hex;
 use crate::domain::time::Timestamp;
@@ -199,19 +200,7 @@ pub fn make(store: &Store, options: &Options, now: Timestamp, watch: Watch<'_>) 
     }
     left_out.extend(store.cold.damaged().into_iter().map(|(name, why)| format!("cold/{name}: {why}")));
     read_back(temporary.path(), &mut files, &fresh, watch)?;
-    let mut manifest = Manifest {
-        format: FORMAT.into(),
-        release: env!("CARGO_PKG_VERSION").into(),
-        schema: described.schema,
-        store_id: described.store_id,
-        manager_id: described.manager_id.to_string(),
-        generation: described.generation,
-        made_at: now.rfc3339(),
-        files,
-        manager_key: Hex(store.manager_key().0),
-        signature: Hex([0; 64]),
-    };
-    manifest.signature = Hex(store.signing_key.sign(&manifest.signed_bytes()));
+    let manifest = signed(&described, &store.signing_key, now, files);
     let device = store.device.as_ref();
     put_manifest(device, temporary.path(), &manifest)?;
     for folder in FOLDERS {
@@ -352,7 +341,25 @@ fn read_back(folder: &Path, files: &mut [BackedUp], fresh: &[usize], watch: &mut
     Ok(())
 }
 
-fn put_manifest(device: &dyn Device, folder: &Path, manifest: &Manifest) -> Result<(), Failed> {
+/// What a backup of these files says of itself.
+pub(super) fn signed(described: &StoreMeta, key: &SigningKey, at: Timestamp, files: Vec<BackedUp>) -> Manifest {
+    let mut manifest = Manifest {
+        format: FORMAT.into(),
+        release: env!("CARGO_PKG_VERSION").into(),
+        schema: described.schema,
+        store_id: described.store_id.clone(),
+        manager_id: described.manager_id.to_string(),
+        generation: described.generation,
+        made_at: at.rfc3339(),
+        files,
+        manager_key: Hex(key.public().0),
+        signature: Hex([0; 64]),
+    };
+    manifest.signature = Hex(key.sign(&manifest.signed_bytes()));
+    manifest
+}
+
+pub(super) fn put_manifest(device: &dyn Device, folder: &Path, manifest: &Manifest) -> Result<(), Failed> {
     let mut text = serde_json::to_vec_pretty(manifest).map_err(io::Error::from)?;
     text.push(b'\n');
     let path = folder.join(MANIFEST);

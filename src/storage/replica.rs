@@ -3,5 +3,6 @@
 pub mod catalog;
 pub mod documents;
 pub mod marks;
+pub mod rebuild;
 pub mod rows;
 pub mod waiting;

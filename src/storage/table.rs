@@ -525,6 +525,23 @@ impl<'db> WriteTx<'db> {
         Ok(())
     }
 
+    /// A row of whatever table of the file, as it was stored.
+    pub(super) fn put_stored(&mut self, table: &'static str, key: &[u8], bytes: &[u8]) -> Result<(), TxError> {
+        self.mutations += 1;
+        let mut handle = self.tx.open_table(raw(table))?;
+        let before = handle.insert(key, bytes)?;
+        self.change(table, key, before.as_ref().map(redb::AccessGuard::value), Some(bytes));
+        Ok(())
+    }
+
+    pub(super) fn delete_stored(&mut self, table: &'static str, key: &[u8]) -> Result<(), TxError> {
+        self.mutations += 1;
+        let mut handle = self.tx.open_table(raw(table))?;
+        let before = handle.remove(key)?;
+        self.change(table, key, before.as_ref().map(redb::AccessGuard::value), None);
+        Ok(())
+    }
+
     /// True when there was a row.
     pub fn delete<K: Key, V: Record>(&mut self, table: Table<K, V>, key: &K) -> Result<bool, TxError> {
         self.mutations += 1;

@@ -25,6 +25,8 @@ pub enum Fate {
 pub struct Faulty {
     inner: Arc<dyn Cluster>,
     fate: Mutex<Box<dyn FnMut() -> Fate + Send>>,
+    /// Only writes of documents fail.
+    only_writes: bool,
 }
 
 impl fmt::Debug for Faulty {
@@ -39,7 +41,12 @@ fn away() -> Trouble {
 
 impl Faulty {
     pub fn before(inner: Arc<dyn Cluster>, fate: impl FnMut() -> Fate + Send + 'static) -> Arc<Faulty> {
-        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(fate)) })
+        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(fate)), only_writes: false })
+    }
+
+    /// The same, and all but documents arrives.
+    pub fn before_writes(inner: Arc<dyn Cluster>, fate: impl FnMut() -> Fate + Send + 'static) -> Arc<Faulty> {
+        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(fate)), only_writes: true })
     }
 
     fn fate(&self) -> Fate {
@@ -47,7 +54,7 @@ impl Faulty {
     }
 
     fn through<'a, T: Send + 'a>(&'a self, request: Boxed<'a, Result<T, Trouble>>) -> Boxed<'a, Result<T, Trouble>> {
-        let fate = self.fate();
+        let fate = if self.only_writes { Fate::Fine } else { self.fate() };
         Box::pin(async move {
             match fate {
                 Fate::Fine | Fate::Spurned => request.await,

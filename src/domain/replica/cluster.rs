@@ -62,6 +62,7 @@ pub struct Managed {
 pub struct RoundRow {
     /// Number of its table.
     pub table: u8,
+    pub key: Vec<u8>,
     /// What its document is called.
     pub name: Vec<u8>,
     pub rev: Rev,

@@ -476,9 +476,15 @@ fn trouble(error: &Error) -> Trouble {
         ErrorKind::Command(command) if code::PASSING.contains(&command.code) => Trouble::Away(short(&command.message)),
         ErrorKind::Command(command) => Trouble::Refused(short(&format!("{} ({})", command.message, command.code_name))),
         ErrorKind::InvalidArgument { message, .. } => Trouble::Refused(short(message)),
-        ErrorKind::ServerSelection { message, .. } => Trouble::Away(short(message)),
+        ErrorKind::ServerSelection { message, .. } => Trouble::Away(short(&format!("no server of it is there: {}", cause(message)))),
         kind => Trouble::Away(short(&kind.to_string())),
     }
+}
+
+/// What the driver says of servers that it does not find is a dump of all that it knows of each; what went wrong with the last one is in it.
+fn cause(message: &str) -> &str {
+    let Some((_, cause)) = message.rsplit_once("Error: Kind: ") else { return message };
+    cause.split(", labels").next().unwrap_or(cause)
 }
 
 fn short(text: &str) -> String {
@@ -527,4 +533,53 @@ fn of_write(error: &Doc) -> Result<(), Trouble> {
 
 fn count(answer: &Doc) -> i64 {
     answer.get("n").and_then(|n| n.as_i64().or(n.as_i32().map(Into::into))).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_servers_that_are_not_found_the_reason_is_told() {
+        let dump = "Server selection timeout: No available servers. Topology: { Type: Single, Servers: [ { Address: 127.0.0.1:1, Type: Unknown, \
+                    Error: Kind: I/O error: Connection refused (os error 111), labels: {\"B\", \"A\"}, source: None, server response: None } ] }";
+        assert_eq!(cause(dump), "I/O error: Connection refused (os error 111)");
+        assert_eq!(cause("something else"), "something else");
+    }
+
+    #[test]
+    fn an_index_that_is_otherwise_is_told_and_one_that_is_there_is_not_made() {
+        let wanted = Index { collection: "x", fields: &[("a.b", false), ("c", true)], expire_seconds: None };
+        assert_eq!((name(&wanted), keys(&wanted)), ("a.b_1_c_-1".to_owned(), doc! { "a.b": 1, "c": -1 }));
+        let there = |key: Doc| doc! { "v": 2, "name": "whatever", "key": key };
+        assert!(same_keys(&there(doc! { "a.b": 1.0, "c": -1_i64 }), &keys(&wanted)), "numbers come in any kind");
+        for other in [doc! { "c": -1, "a.b": 1 }, doc! { "a.b": 1 }, doc! { "a.b": -1, "c": -1 }] {
+            assert!(!same_keys(&there(other.clone()), &keys(&wanted)), "{other}");
+        }
+        assert_eq!(otherwise_than(&there(keys(&wanted)), &wanted), None);
+        let mut unique = there(keys(&wanted));
+        unique.insert("unique", true);
+        assert_eq!(otherwise_than(&unique, &wanted), Some("is unique".into()));
+        let expires = Index { expire_seconds: Some(60), ..wanted };
+        assert_eq!(otherwise_than(&there(keys(&wanted)), &expires), Some("deletes documents never, not after 60 s".into()));
+        let mut as_wanted = there(keys(&wanted));
+        as_wanted.insert("expireAfterSeconds", 60.0);
+        assert_eq!(otherwise_than(&as_wanted, &expires), None);
+    }
+
+    #[test]
+    fn a_document_that_has_a_newer_one_is_told_from_one_that_another_index_refuses() {
+        let said = |text: &str| doc! { "index": 0, "code": 11000, "errmsg": text };
+        assert!(is_of_id(&said("E11000 duplicate key error collection: a.b index: _id_ dup key: { _id: 1 }")));
+        assert!(is_of_id(&said("UNIQUE constraint failed: nodes._id")));
+        assert!(!is_of_id(&said("E11000 duplicate key error collection: a.b index: node_id_1 dup key: { node_id: 1 }")));
+        let mut named = said("whatever");
+        named.insert("keyPattern", doc! { "_id": 1 });
+        assert!(is_of_id(&named));
+        named.insert("keyPattern", doc! { "node_id": 1 });
+        assert!(!is_of_id(&named));
+        assert!(of_write(&doc! { "code": 121 }).is_ok(), "of this document alone");
+        assert_eq!(of_write(&doc! { "code": 10107, "errmsg": "not primary" }), Err(Trouble::Away("not primary".into())));
+        assert_eq!(of_write(&doc! { "code": 14031_i64, "errmsg": "full" }), Err(Trouble::Refused("full".into())));
+    }
 }

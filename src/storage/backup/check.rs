@@ -96,7 +96,7 @@ pub fn manifest(folder: &Path) -> Result<Manifest, Refused> {
 }
 
 /// Length and hash of a file as the disk has it; `go_on` hears of every few megabytes, and ends it by false.
-pub(super) fn hash(path: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> io::Result<(u64, [u8; 32])> {
+pub(in crate::storage) fn hash(path: &Path, go_on: &mut dyn FnMut(u64) -> bool) -> io::Result<(u64, [u8; 32])> {
     let mut file = File::open(path)?;
     // What is read comes from the disk then, and not from memory.
     let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);

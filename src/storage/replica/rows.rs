@@ -136,6 +136,7 @@ pub fn marked(store: &Store, at: &Fenced, which: Which, after: Option<&Mark>, ba
 pub fn part(secrets: &Secrets, round: Rev, marked: &Marked) -> Result<Vec<u8>, Fault> {
     let row = |(mark, document): (&Mark, &Document)| RoundRow {
         table: mark.table,
+        key: mark.key.clone(),
         name: document.name.clone(),
         rev: mark.rev,
         record: document.record.clone(),

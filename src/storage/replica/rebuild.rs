@@ -1,0 +1,136 @@
+//! Puts the rows that the cluster has together to what a backup is: two files and a signed manifest. What comes after that is the restore of a backup.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::catalog::{Listed, Way, by_number};
+use super::documents::opened;
+use super::rows::opened_part;
+use crate::domain::backup::{BackedUp, FOLDERS, Manifest};
+use crate::domain::proof::text::Hex;
+use crate::domain::replica::cluster::Round;
+use crate::storage::backup::{check, put_manifest, signed};
+use crate::storage::compaction::Which;
+use crate::storage::core::{meta, tables};
+use crate::storage::device;
+use crate::storage::hot;
+use crate::storage::recovery::Contents;
+use crate::storage::store::open_seed;
+use crate::storage::table::WriteTx;
+use crate::storage::{DbFile, Secrets};
+
+const CACHE: usize = 8 << 20;
+
+/// A store of which rows come one after the other, in any order of tables.
+pub struct Rebuild {
+    folder: PathBuf,
+    core: DbFile,
+    hot: DbFile,
+    secrets: Secrets,
+    round: Round,
+}
+
+/// A row as the cluster has it: what it is called, and what is sealed.
+pub type Sealed = (Vec<u8>, Vec<u8>);
+
+/// Why there is no store.
+#[derive(Debug)]
+pub struct NotRebuilt(pub String);
+
+impl<E: std::fmt::Display> From<E> for NotRebuilt {
+    fn from(error: E) -> NotRebuilt {
+        NotRebuilt(error.to_string())
+    }
+}
+
+impl Rebuild {
+    /// In a folder that is not there yet. What of the cluster is not of this round is left out.
+    pub fn begin(folder: &Path, kit: &Contents, round: Round) -> Result<Rebuild, NotRebuilt> {
+        DirBuilder::new().mode(0o700).create(folder)?;
+        for name in FOLDERS {
+            DirBuilder::new().mode(0o700).create(folder.join(name))?;
+        }
+        let made = |name: &str, tables: &'static [&'static str]| {
+            let create = move |tx: &mut WriteTx<'_>| tables.iter().try_for_each(|table| tx.create(table));
+            DbFile::open(&folder.join(name), CACHE, create)
+        };
+        let (core, hot) = (made("core.redb", tables::ALL)?, made("hot.redb", hot::TABLES)?);
+        Ok(Rebuild { folder: folder.to_owned(), core, hot, secrets: Secrets::new(kit.data_key.clone()), round })
+    }
+
+    fn file(&self, which: Which) -> &DbFile {
+        match which {
+            Which::Core => &self.core,
+            Which::Hot => &self.hot,
+        }
+    }
+
+    /// Rows of one table.
+    pub fn put(&self, listed: &'static Listed, rows: &[Sealed]) -> Result<(), NotRebuilt> {
+        let end = self.round.through.iter().find(|through| through.table == listed.table).map(|through| &through.key);
+        let mut stored = Vec::new();
+        for (name, record) in rows {
+            let (key, bytes) = opened(&self.secrets, listed.table, name, record)?;
+            // What a log has beyond the round is of a state that the other tables are not of.
+            if listed.way != Way::Log || end.is_some_and(|end| key <= *end) {
+                stored.push((key, Some(bytes)));
+            }
+        }
+        self.write(listed, stored)
+    }
+
+    /// What the round has of rows that changed: whatever became of their documents, they were this.
+    pub fn put_part(&self, sealed: &[u8]) -> Result<(), NotRebuilt> {
+        let rows =
+            opened_part(&self.secrets, self.round.rev, sealed).ok_or_else(|| NotRebuilt("a part of the round does not open".into()))?;
+        for row in rows {
+            let listed = by_number(row.table).ok_or_else(|| NotRebuilt(format!("this release knows no table {}", row.table)))?;
+            let stored = match row.record {
+                Some(record) => {
+                    let (key, bytes) = opened(&self.secrets, listed.table, &row.name, &record)?;
+                    (key, Some(bytes))
+                }
+                None => (row.key, None),
+            };
+            self.write(listed, vec![stored])?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, listed: &'static Listed, rows: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), NotRebuilt> {
+        let write = move |tx: &mut WriteTx<'_>| {
+            rows.iter().try_for_each(|(key, bytes)| match bytes {
+                Some(bytes) => tx.put_stored(listed.table, key, bytes),
+                None => tx.delete_stored(listed.table, key),
+            })
+        };
+        Ok(self.file(listed.file).write_now(write)?)
+    }
+
+    /// Closes the files, and says what they are.
+    pub fn finish(self) -> Result<Manifest, NotRebuilt> {
+        let described = meta::store(&self.core.read()?).map_err(|_| NotRebuilt("the cluster has no description of the store".into()))?;
+        let key = open_seed(&self.secrets, &described.sealed_seed)?;
+        let of_hot = hot::Meta {
+            store_id: described.store_id.clone(),
+            generation: described.generation,
+            flushed_at: self.round.at,
+            ..hot::Meta::default()
+        };
+        self.hot.write_now(move |tx| hot::initialise(tx, &of_hot))?;
+        let Rebuild { folder, core, hot, round, .. } = self;
+        // The library writes to a file once more when nobody has it any longer.
+        for file in [core, hot] {
+            file.close();
+            drop(file);
+        }
+        let file = |name: &str| {
+            let (bytes, sha256) = check::hash(&folder.join(name), &mut |_| true)?;
+            Ok::<BackedUp, std::io::Error>(BackedUp { name: name.into(), bytes, sha256: Hex(sha256), revision: 0 })
+        };
+        let manifest = signed(&described, &key, round.at, vec![file("core.redb")?, file("hot.redb")?]);
+        put_manifest(device::real().as_ref(), &folder, &manifest).map_err(|_| NotRebuilt("the manifest cannot be written".into()))?;
+        Ok(manifest)
+    }
+}
