@@ -16,7 +16,8 @@ use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::client::Client;
+use crate::support::binary::BINARY;
+use crate::support::client::{Client, PASSWORD};
 use crate::support::cluster::{Server, all, connect, database};
 use crate::support::death::unless_it_dies;
 use crate::support::proxy::Proxy;
@@ -358,7 +359,7 @@ async fn who_has_no_cluster_keeps_no_marks_and_who_gets_one_again_sends_everythi
     let open = async |driver, uri: Option<&str>| {
         let settings = uri.map(|uri| ("mongodb.uri", uri.to_owned())).into_iter().collect();
         let mut site = Site::open(dir.path().to_owned(), driver, settings).await;
-        site.client.sign_in(crate::support::client::USERNAME, crate::support::client::PASSWORD).await;
+        site.client.sign_in(crate::support::client::USERNAME, PASSWORD).await;
         site
     };
     let first = site(dir.path(), &uri).await;
@@ -431,4 +432,41 @@ async fn a_store_comes_back_from_the_cluster() {
     assert_eq!(catch_up(&again).await.doing, Doing::Current);
     assert_equal(&again, &database).await;
     assert_eq!(catch_up(&site).await.doing, Doing::Superseded);
+}
+
+#[tokio::test]
+async fn the_command_line_brings_a_store_back_and_says_why_not() {
+    let (dir, fresh, (uri, database)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("command_line").await);
+    let site = site(dir.path(), &uri).await;
+    let kit = site.client.post("/recovery-kit", json!({ "passphrase": "a kit in a safe", "password": PASSWORD })).await;
+    let (kit_file, passphrase) = (fresh.path().join("kit.json"), fresh.path().join("passphrase"));
+    std::fs::write(&kit_file, kit.to_string()).unwrap();
+    std::fs::write(&passphrase, "a kit in a safe\n").unwrap();
+    let manager = site.app.store.manager_id.as_str().to_owned();
+    let place = fresh.path().join("data");
+    let run = |uri: &str, manager: &str| {
+        let mut command = std::process::Command::new(BINARY);
+        command.args(["restore", "--from-mongodb", uri, "--manager", manager, "--data-dir", place.to_str().unwrap(), "--kit"]);
+        let ended = command.arg(&kit_file).arg("--passphrase-file").arg(&passphrase).output().unwrap();
+        (ended.status.success(), String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned())
+    };
+    let refused = |(ok, text): (bool, String), why: &str| assert!(!ok && text.contains(why), "{text}");
+    refused(run(&uri, &manager), "the cluster has nothing of a manager");
+    refused(run(&uri, "manager_of_others"), "the recovery kit is of manager");
+    refused(run("mongodb://me:hunter2@", &manager), "the connection string is none that the driver reads");
+    let away = "mongodb://me:hunter2@127.0.0.1:1/x?serverSelectionTimeoutMS=300";
+    let (_, text) = run(away, &manager);
+    assert!(text.contains("does not answer") && !text.contains("hunter2"), "{text}");
+
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    let mut managers = database.collection::<Document>("managers").find_one(doc! {}).await.unwrap().unwrap();
+    database.collection::<Document>("managers").update_one(doc! {}, doc! { "$set": { "round": mongodb::bson::Bson::Null } }).await.unwrap();
+    refused(run(&uri, &manager), "no whole state of this manager");
+    let round = managers.remove("round").unwrap();
+    database.collection::<Document>("managers").update_one(doc! {}, doc! { "$set": { "round": round } }).await.unwrap();
+    let (ok, text) = run(&uri, &manager);
+    assert!(ok && text.contains("as generation 2; verified") && text.contains("reset-password"), "{text}");
+    assert!(!place.join("restore.cluster").exists());
+    let checked = std::process::Command::new(BINARY).args(["verify", "--full", "--data-dir", place.to_str().unwrap()]).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
