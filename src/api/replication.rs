@@ -234,7 +234,8 @@ fn view(state: &AppState) -> Result<ReplicationView, Fault> {
         consistent_at: status.consistent_at().map(Timestamp::rfc3339),
         last_error: status.failure.map(|failure| ReplicationError { message: failure.why, at: failure.at.rfc3339() }),
         failures: status.failures,
-        next_try_at: status.next_try.map(Timestamp::rfc3339),
+        // Once its time has come it is under way.
+        next_try_at: status.next_try.filter(|at| *at > now).map(Timestamp::rfc3339),
         documents_sent: status.documents,
         bytes_sent: status.bytes,
         documents_per_second: per_second(status.documents, status.sending_ms),
