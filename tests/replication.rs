@@ -224,8 +224,36 @@ async fn a_copy_of_the_card_is_noticed_and_does_not_write() {
     assert_eq!(replicate(&second).await.doing, Doing::Current);
     assert_equal(&second, &database).await;
     // And now the original is the one that is not known.
-    let original = Site::open(dir.path().to_owned(), driver, settings).await;
+    let mut original = Site::open(dir.path().to_owned(), driver, settings).await;
     assert_eq!(catch_up(&original).await.doing, Doing::Second);
+    original.client.sign_in(crate::support::client::USERNAME, PASSWORD).await;
+    original.client.post("/nodes/pools", json!({ "name": "of-the-original", "max_nodes": 5 })).await;
+    // It takes over in its turn, and what the copy had done meanwhile is no more.
+    lucid::jobs::replication::release(&second.app.context).await;
+    second.end().await;
+    original.app.context.replication.wish(|wishes| wishes.takes_over = true);
+    assert_eq!(catch_up(&original).await.doing, Doing::Current);
+    assert_equal(&original, &database).await;
+}
+
+/// A snapshot of a card, or a card that lost what it had synced: what it wrote after that is in the cluster, and it knows nothing of it.
+#[tokio::test]
+async fn a_store_that_was_set_back_is_noticed_and_goes_as_a_whole() {
+    let (dir, before, (uri, database)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("set_back").await);
+    let site = site(dir.path(), &uri).await;
+    replicate(&site).await;
+    crate::support::copy(dir.path(), before.path());
+    site.client.post("/nodes/pools", json!({ "name": "lost", "max_nodes": 5 })).await;
+    replicate(&site).await;
+    lucid::jobs::replication::release(&site.app.context).await;
+    let (driver, settings) = (site.driver.clone(), vec![("mongodb.uri", uri.clone())]);
+    site.end().await;
+    let mut back = Site::open(before.path().to_owned(), driver, settings).await;
+    back.client.sign_in(crate::support::client::USERNAME, PASSWORD).await;
+    back.client.post("/nodes/pools", json!({ "name": "instead", "max_nodes": 5 })).await;
+    assert_eq!(catch_up(&back).await.doing, Doing::Current);
+    assert_equal(&back, &database).await;
+    assert!(restorable(&back, &uri, &database).await.is_some());
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Stopwatch;
-use crate::domain::replica::Document;
 use crate::domain::replica::cluster::{Claim, Life, Position, Round, Through, Trouble, Watched, wait_ms};
+use crate::domain::replica::{Document, Rev};
 use crate::domain::time::BootMs;
 use crate::gateways::replica::{Cluster, NotTaken};
 use crate::live::{Doing, Failure};
@@ -28,6 +28,8 @@ use super::{Context, Stopped};
 
 /// In one request.
 const BATCH: Batch = Batch { documents: 500, bytes: 1 << 20 };
+/// Waiting for the bandwidth that was set, it looks around this often.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 /// Where so many of a request are not taken, it is no matter of documents.
 const MOST_NOT_TAKEN: usize = 50;
 
@@ -39,6 +41,8 @@ pub struct Memory {
     positions: BTreeMap<String, Position>,
     round: Option<Round>,
     seen: seen::Seen,
+    /// The last beat that arrived.
+    last_beat: u64,
     /// When it last said that it lives.
     beat_at: Option<BootMs>,
     failures: u32,
@@ -80,6 +84,12 @@ async fn run_if_due(context: &Context, cluster: &dyn Cluster, memory: &mut Memor
     context.store.begin_marks().await?;
     if marks::state(&context.store.read()?)?.is_paused {
         paused(context);
+        // Paused, it goes on saying that it lives: nobody takes its place meanwhile.
+        let mut run = Run { context, cluster, memory, spurned: false };
+        if let Err(Halt::Trouble(trouble)) = run.beat_if_due().await {
+            tracing::debug!(why = %trouble, "a paused replication was not heard");
+            run.memory.claim = None;
+        }
         return Ok(());
     }
     let now = context.clock.now();
@@ -110,7 +120,11 @@ async fn run_if_due(context: &Context, cluster: &dyn Cluster, memory: &mut Memor
             failed(context, memory, &trouble);
             Ok(())
         }
-        Err(Halt::Stopped(stopped)) => Err(stopped),
+        Err(Halt::Stopped(stopped)) => {
+            let failure = Failure { why: format!("the store: {}", stopped.0), at: context.clock.now().wall };
+            context.replication.change(|status| status.failure = Some(failure));
+            Err(stopped)
+        }
     }
 }
 
@@ -270,6 +284,11 @@ impl Run<'_> {
                     break;
                 }
                 self.context.replication.change(|status| status.doing = Doing::Sending);
+                if parts == 0 {
+                    // What a try that was cut left.
+                    let of = self.memory.round.as_ref().map_or(Rev(0), |round| round.rev);
+                    self.cluster.keep_parts_of(of).await?;
+                }
                 let part = rows::part(&self.context.store.secrets, round, &marked)?;
                 let (sent, size) = (Stopwatch::start(), part.len());
                 self.cluster.put_part(round, parts, part).await?;
@@ -338,8 +357,19 @@ impl Run<'_> {
         let limit = self.context.settings.get().replication.limit_kb_per_second;
         if limit > 0 {
             let needs = Duration::from_millis(count(bytes).saturating_mul(1_000) / (u64::from(limit) << 10));
-            tokio::time::sleep(needs.saturating_sub(took)).await;
+            let mut left = needs.saturating_sub(took);
+            while left > LONGEST_SLEEP {
+                tokio::time::sleep(LONGEST_SLEEP).await;
+                left -= LONGEST_SLEEP;
+                self.go_on().await?;
+            }
+            tokio::time::sleep(left).await;
         }
+        self.go_on().await
+    }
+
+    /// A pause that was asked for begins here; a sign of life where it is time for one.
+    async fn go_on(&mut self) -> Result<(), Halt> {
         if marks::state(&self.context.store.read()?)?.is_paused {
             return Err(Halt::Paused);
         }

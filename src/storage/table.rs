@@ -1,6 +1,6 @@
 //! Typed tables over redb: ordered keys, versioned records. The only file that touches redb's table types.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -425,6 +425,9 @@ fn is_empty(lower: &Bound<Vec<u8>>, upper: &Bound<Vec<u8>>) -> bool {
 /// What runs in the writer thread after a commit: updates of caches, events.
 pub type AfterCommit = Box<dyn FnOnce() + Send>;
 
+/// Rows that a transaction changed, by number of the table and key; false: they went for being too old.
+pub(super) type Changed = BTreeMap<(u8, Vec<u8>), bool>;
+
 /// A write transaction that notices its first mutation and collects what is to happen after the commit.
 pub struct WriteTx<'db> {
     tx: &'db redb::WriteTransaction,
@@ -436,7 +439,7 @@ pub struct WriteTx<'db> {
     /// Present while a copy of the file is made that has to catch up.
     touched: Option<&'db mut Touched>,
     /// Present while changes leave marks for the cluster, with what was changed so far.
-    marking: Option<(&'db Marking, BTreeSet<(u8, Vec<u8>)>)>,
+    marking: Option<(&'db Marking, Changed)>,
 }
 
 impl<'db> WriteTx<'db> {
@@ -460,7 +463,7 @@ impl<'db> WriteTx<'db> {
 
     /// The same, and what it changes is marked for the cluster.
     pub(super) fn marking(self, marking: Option<&'db Marking>) -> WriteTx<'db> {
-        WriteTx { marking: marking.map(|marking| (marking, BTreeSet::new())), ..self }
+        WriteTx { marking: marking.map(|marking| (marking, Changed::new())), ..self }
     }
 
     /// Puts the marks of what was changed; the last change before the commit.
@@ -495,7 +498,20 @@ impl<'db> WriteTx<'db> {
         if let Some((marking, changed)) = &mut self.marking
             && let Some(number) = marking.number(table)
         {
-            changed.insert((number, key.to_vec()));
+            changed.insert((number, key.to_vec()), true);
+        }
+    }
+
+    /// What is too old for this machine is not for the cluster, where it is history: it has no mark any more.
+    fn expire(&mut self, table: &'static str, key: &[u8], before: Option<&[u8]>) {
+        match &mut self.marking {
+            Some((marking, changed)) if marking.keeps_history(table) => {
+                if let Some(number) = marking.number(table) {
+                    changed.insert((number, key.to_vec()), false);
+                }
+                self.note(table, key, before, None);
+            }
+            _ => self.change(table, key, before, None),
         }
     }
 
@@ -564,11 +580,7 @@ impl<'db> WriteTx<'db> {
             self.mutations += 1;
             let before = handle.remove(key.as_slice())?;
             let before = before.as_ref().map(redb::AccessGuard::value);
-            // What is too old for this machine is not for the cluster.
-            match &self.marking {
-                Some((marking, _)) if marking.keeps_history() => self.note(table.name, key, before, None),
-                _ => self.change(table.name, key, before, None),
-            }
+            self.expire(table.name, key, before);
         }
         Ok(keys.len())
     }

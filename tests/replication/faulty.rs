@@ -114,6 +114,9 @@ impl Cluster for Faulty {
     fn rows<'a>(&'a self, of: Of<'a>, after: Option<&'a [u8]>, limit: usize) -> Boxed<'a, Result<Vec<Row>, Trouble>> {
         self.through(self.inner.rows(of, after, limit))
     }
+    fn row<'a>(&'a self, of: Of<'a>, name: &'a [u8]) -> Boxed<'a, Result<Option<Row>, Trouble>> {
+        self.through(self.inner.row(of, name))
+    }
     fn put_part(&self, round: Rev, part: u32, rows: Vec<u8>) -> Boxed<'_, Result<(), Trouble>> {
         self.through(self.inner.put_part(round, part, rows))
     }

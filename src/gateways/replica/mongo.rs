@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mongodb::bson::{Bson, Document as Doc, doc};
 use mongodb::error::{Error, ErrorKind};
-use mongodb::options::{ClientOptions, WriteConcern};
+use mongodb::options::{Acknowledgment, ClientOptions, WriteConcern};
 use mongodb::{Client, Database};
 use tokio::sync::OnceCell;
 
@@ -82,7 +82,8 @@ async fn client_options(uri: &str) -> Result<ClientOptions, String> {
     options.max_idle_time.get_or_insert(IDLE);
     options.min_pool_size = None;
     options.max_pool_size = Some(CONNECTIONS);
-    options.write_concern.get_or_insert_with(WriteConcern::majority);
+    // What a majority does not have may be taken back, when nothing here remembers that it has to go.
+    options.write_concern.get_or_insert_with(WriteConcern::majority).w = Some(Acknowledgment::Majority);
     Ok(options)
 }
 
@@ -147,6 +148,11 @@ impl Mongo {
             Some(error) => Err(of_write(error).err().unwrap_or_else(|| Trouble::Refused(message(error)))),
             None => Ok(count(&answer)),
         }
+    }
+
+    /// Ids of this manager's documents in its own collections.
+    fn own(&self) -> Doc {
+        doc! { "$gte": format!("{}/", self.options.manager), "$lt": format!("{}0", self.options.manager) }
     }
 
     /// Of this manager, while it is the one that writes.
@@ -283,7 +289,7 @@ impl Mongo {
             for (name, index) in missing {
                 match self.ask(doc! { "createIndexes": collection, "indexes": [index] }).await {
                     Ok(_) => (),
-                    Err(Failed { trouble: away @ Trouble::Away(_), .. }) => return Err(away),
+                    // Large collections take their time: it goes on there.
                     Err(Failed { trouble, .. }) => otherwise.push(format!("{collection}.{name}: {trouble}")),
                 }
             }
@@ -319,7 +325,16 @@ impl Cluster for Mongo {
 
     fn beat<'a>(&'a self, of: &'a Claim) -> Boxed<'a, Result<(), Trouble>> {
         let beat = i64::try_from(of.beat).unwrap_or(i64::MAX);
-        Box::pin(self.change_held(of, doc! { "beat": beat, "released": of.is_released, "seen_at": date(of.seen_at) }))
+        let change = doc! { "beat": beat, "released": of.is_released, "seen_at": date(of.seen_at) };
+        // Of a cluster that was set back, the beat before is not the last one.
+        let mut held = self.held(of);
+        held.insert("beat", beat - 1);
+        Box::pin(async move {
+            match self.update(MANAGERS, vec![doc! { "q": held, "u": { "$set": change } }]).await? {
+                0 => Err(Trouble::Claimed),
+                _ => Ok(()),
+            }
+        })
     }
 
     fn turn<'a>(&'a self, claim: &'a Claim, to: Option<&'a Round>) -> Boxed<'a, Result<(), Trouble>> {
@@ -328,7 +343,7 @@ impl Cluster for Mongo {
 
     fn positions(&self) -> Boxed<'_, Result<Vec<Position>, Trouble>> {
         Box::pin(async move {
-            let found = self.find(POSITIONS, doc! { "manager_id": &self.options.manager }, doc! {}, PAGE).await?;
+            let found = self.find(POSITIONS, doc! { "_id": self.own() }, doc! {}, PAGE).await?;
             Ok(found.iter().filter_map(read_position).collect())
         })
     }
@@ -372,11 +387,16 @@ impl Cluster for Mongo {
         let limit = i64::try_from(limit).unwrap_or(PAGE);
         Box::pin(async move {
             let found = self.find(of.collection, filter, doc! { "key": 1, "rev": 1, "record": 1 }, limit).await?;
-            let row = |found: &Doc| {
-                Some(Row { name: read_bytes(found, "key")?, rev: read_rev(found, "rev")?, record: read_bytes(found, "record")? })
-            };
-            let rows: Option<Vec<Row>> = found.iter().map(row).collect();
+            let rows: Option<Vec<Row>> = found.iter().map(read_row).collect();
             rows.ok_or_else(|| Trouble::Refused(format!("{} has a document of {} that no manager wrote", of.collection, of.table)))
+        })
+    }
+
+    fn row<'a>(&'a self, of: Of<'a>, name: &'a [u8]) -> Boxed<'a, Result<Option<Row>, Trouble>> {
+        let filter = doc! { "_id": id(&self.options.manager, of.table, name), "deleted": false };
+        Box::pin(async move {
+            let found = self.find(of.collection, filter, doc! { "key": 1, "rev": 1, "record": 1 }, 1).await?;
+            Ok(found.first().and_then(read_row))
         })
     }
 
@@ -395,7 +415,7 @@ impl Cluster for Mongo {
     }
 
     fn keep_parts_of(&self, of: Rev) -> Boxed<'_, Result<(), Trouble>> {
-        let others = doc! { "manager_id": &self.options.manager, "round": { "$ne": rev(of) } };
+        let others = doc! { "_id": self.own(), "round": { "$ne": rev(of) } };
         let command = doc! { "delete": PARTS, "deletes": [{ "q": others, "limit": 0 }] };
         Box::pin(async move { Ok(self.ask_to_keep(command).await.map(drop)?) })
     }
@@ -409,6 +429,10 @@ impl Mongo {
     fn part_id(&self, of: Rev, part: u32) -> String {
         format!("{}/{:016x}/{part:08x}", self.options.manager, of.0)
     }
+}
+
+fn read_row(found: &Doc) -> Option<Row> {
+    Some(Row { name: read_bytes(found, "key")?, rev: read_rev(found, "rev")?, record: read_bytes(found, "record")? })
 }
 
 fn keys(index: &Index) -> Doc {

@@ -1,11 +1,19 @@
 //! Who writes: one manager for each id.
 
+use std::ops::{Bound, ControlFlow};
+
 use super::indexes::INDEXES;
 use super::{Halt, Run};
 use crate::crypto::hex;
+use crate::domain::replica::Rev;
 use crate::domain::replica::cluster::{BEAT_MS, Claim, Managed, Own, Standing, Trouble, standing};
+use crate::gateways::replica::Of;
 use crate::live::Doing;
+use crate::storage::compaction::Which;
+use crate::storage::replica::catalog::{CATALOG, Way};
+use crate::storage::replica::documents::{collection, document};
 use crate::storage::replica::{marks, rows};
+use crate::storage::table::Read;
 
 impl Run<'_> {
     pub(super) fn held(&self) -> Result<&Claim, Halt> {
@@ -15,6 +23,8 @@ impl Run<'_> {
     /// None: this manager writes. Else what it does instead.
     pub(super) async fn claimed(&mut self) -> Result<Option<Doing>, Halt> {
         if self.memory.claim.is_some() {
+            // There is nobody to take over from.
+            self.context.replication.fulfilled(|wishes| wishes.takes_over = false);
             self.beat_if_due().await?;
             return Ok(None);
         }
@@ -38,19 +48,25 @@ impl Run<'_> {
         if doing.is_some() {
             return Ok(doing);
         }
-        // Somebody else wrote after this store was last known to: its revisions have to be above theirs, and everything goes again.
-        let is_foreign = claim.is_some_and(|claim| claim.generation == own.generation && !state.runs.contains(&claim.run));
-        let starts_above = claim.filter(|claim| is_foreign || (claim.generation == own.generation && claim.starts > state.starts));
-        if let Some(claim) = starts_above {
+        // Somebody else wrote after this store was last known to, or this store or the cluster was set back: revisions have to be above all there are, and everything goes again.
+        let is_of_others = claim.is_some_and(|claim| {
+            claim.generation == own.generation
+                && (!state.runs.contains(&claim.run)
+                    || claim.starts > state.starts
+                    || (claim.run == store.replica_run && claim.beat < self.memory.last_beat))
+        });
+        let is_anew = is_of_others || (claim.is_some_and(|claim| claim.generation == own.generation) && self.is_another_past().await?);
+        if let Some(claim) = claim.filter(|_| is_anew) {
             let starts = claim.starts;
             store.begin_marks_above(starts).await?;
         }
+        let copy = claim.filter(|_| !is_anew).map_or_else(|| hex(&store.entropy.bytes::<8>()), |claim| claim.copy.clone());
         let mine = Claim {
             generation: store.generation,
             starts: marks::state(&store.read()?)?.starts,
             run: store.replica_run.clone(),
-            copy: claim.map_or_else(|| hex(&store.entropy.bytes::<8>()), |claim| claim.copy.clone()),
-            beat: claim.map_or(0, |claim| claim.beat).saturating_add(1),
+            copy,
+            beat: claim.map_or(0, |claim| claim.beat).max(self.memory.last_beat).saturating_add(1),
             is_released: false,
             seen_at: now.wall,
         };
@@ -61,6 +77,7 @@ impl Run<'_> {
         let run = mine.run.clone();
         store.write(move |tx| marks::holds(tx, &run)).await?;
         tracing::info!(generation = mine.generation, "replication begins");
+        self.memory.last_beat = mine.beat;
         (self.memory.claim, self.memory.watched) = (Some(mine), None);
         self.context.replication.fulfilled(|wishes| wishes.takes_over = false);
         (self.memory.beat_at, self.memory.seen) = (Some(now.boot), None);
@@ -80,6 +97,35 @@ impl Run<'_> {
         Ok(None)
     }
 
+    /// Whether the logs end in the cluster with something else than here: one of both was set back, and went on from there.
+    async fn is_another_past(&self) -> Result<bool, Halt> {
+        let store = &self.context.store;
+        let positions = self.cluster.positions().await?;
+        let core = store.read()?;
+        for position in positions.into_iter().filter_map(|position| rows::opened_position(&store.secrets, position)) {
+            let logs = || CATALOG.iter().filter(|listed| listed.way == Way::Log && listed.file == Which::Core);
+            let (Some(listed), Some(key)) = (logs().find(|listed| listed.table == position.table), position.through) else { continue };
+            let of = Of { collection: collection(listed.table), table: listed.table };
+            let here = document(&core, &core, &store.secrets, listed, &key, Rev(0))?;
+            let there = self.cluster.row(of, &here.name).await?;
+            // What was archived meanwhile is not here any more, and what was not taken is not there.
+            let is_after_the_last = core.with(listed.table, |raw| {
+                let mut is_after = true;
+                raw.walk_bytes((Bound::Included(key.clone()), Bound::Unbounded), false, &mut |_, _| {
+                    is_after = false;
+                    Ok(ControlFlow::Break(()))
+                })?;
+                Ok(is_after)
+            })?;
+            let differs = here.record.zip(there).is_some_and(|(here, there)| here != there.record);
+            if differs || is_after_the_last {
+                tracing::warn!(table = listed.table, "the cluster has another past than this store: everything goes again");
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Says that it lives, and finds out whether it still is the one that writes.
     pub(super) async fn beat_if_due(&mut self) -> Result<(), Halt> {
         let now = self.context.clock.now();
@@ -87,7 +133,7 @@ impl Run<'_> {
         let Some(claim) = self.memory.claim.as_mut().filter(|_| is_due) else { return Ok(()) };
         (claim.beat, claim.seen_at) = (claim.beat.saturating_add(1), now.wall);
         self.cluster.beat(claim).await?;
-        self.memory.beat_at = Some(now.boot);
+        (self.memory.beat_at, self.memory.last_beat) = (Some(now.boot), claim.beat);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use crate::domain::replica::cluster::{Life, Position};
 use crate::gateways::replica::{From, NotTaken, Of};
 use crate::storage::replica::catalog::Listed;
 use crate::storage::replica::documents::collection;
+use crate::storage::replica::marks::Marking;
 use crate::storage::replica::rows::{self, Fenced};
 
 impl Run<'_> {
@@ -66,10 +67,11 @@ impl Run<'_> {
     async fn bury(&mut self, listed: &'static Listed, at: &Position, fenced: &Fenced) -> Result<(), Halt> {
         // Their names are their keys.
         let first = if listed.keeps_history() { rows::first_key(fenced, listed)? } else { None };
-        if listed.keeps_history() && first.is_none() {
-            // Whether it was never filled or is emptied by now cannot be told from it.
-            return Ok(());
-        }
+        let than = match (listed.keeps_history(), &first) {
+            // Whether it was never filled or is emptied by now cannot be told from it: what another life of the store had in it is not of this one.
+            (true, None) => Marking::of_generation(self.context.store.generation),
+            _ => at.scan,
+        };
         let (_, rev) = fenced.of(listed.file);
         let of = Of { collection: collection(listed.table), table: listed.table };
         let mut last: Option<Vec<u8>> = None;
@@ -79,7 +81,7 @@ impl Run<'_> {
                 (None, Some(first)) => From::Name(first),
                 (None, None) => From::Start,
             };
-            let names = self.cluster.older(of, from, at.scan, BATCH.documents).await?;
+            let names = self.cluster.older(of, from, than, BATCH.documents).await?;
             let Some(end) = names.last().cloned() else { return Ok(()) };
             let gone = |name: &Vec<u8>| Document {
                 collection: of.collection,

@@ -9,6 +9,8 @@ use crate::storage::hot::replicated as hot;
 pub enum Way {
     /// Rows change and go away: whoever changes one leaves a mark.
     State,
+    /// The same, under growing keys; what goes from the start because it is too old stays in the cluster.
+    History,
     /// Rows are only ever added, under growing keys, and taken away from the start: read from where the cluster is.
     Log,
     /// Nothing of it leaves this machine.
@@ -27,7 +29,7 @@ pub struct Listed {
 impl Listed {
     /// What is taken from its start, because it is too old or archived, stays in the cluster.
     pub fn keeps_history(&self) -> bool {
-        self.way == Way::Log || self.file == Which::Hot
+        matches!(self.way, Way::Log | Way::History)
     }
 }
 
@@ -130,16 +132,16 @@ catalog! {
     Hot of hot {
         // Of an epoch whose head is not there yet they may be written once more: they go up to the last head.
         100 LEAVES Log;
-        101 EVIDENCE State;
-        102 STRAINED State;
-        103 CHALLENGED State;
-        104 PROOFS State;
+        101 EVIDENCE History;
+        102 STRAINED History;
+        103 CHALLENGED History;
+        104 PROOFS History;
         105 PROOF_MONTHS State;
         106 KEPT State;
         107 KEPT_SUM State;
-        108 DAY_REPORTS State;
-        109 DAYS State;
-        110 SCORE_HOURS State;
+        108 DAY_REPORTS History;
+        109 DAYS History;
+        110 SCORE_HOURS History;
         111 TOTALS State;
         112 ROLLED State;
         113 STALE State;

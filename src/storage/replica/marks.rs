@@ -12,7 +12,7 @@ use crate::domain::replica::Rev;
 use crate::storage::compaction::Which;
 use crate::storage::core::tables::{REPLICA, REPLICA_MARKS};
 use crate::storage::fault::{Fault, TxError};
-use crate::storage::table::{Read, WriteTx};
+use crate::storage::table::{Changed, Read, WriteTx};
 
 const ROW: &str = "replica";
 /// Bits of a revision: those of starts, and those of commits since the last one.
@@ -150,7 +150,7 @@ pub struct Marking {
     /// Of the newest revision that was given.
     last: AtomicU64,
     numbers: HashMap<&'static str, u8>,
-    file: Which,
+    history: BTreeSet<&'static str>,
     /// What has arrived and has its mark still: that goes with the next commit that puts one, so that none is made for it alone.
     arrived: Mutex<BTreeMap<(u8, Vec<u8>), Rev>>,
 }
@@ -162,13 +162,20 @@ impl Marking {
     /// Of a file of a store in this life that was opened for the `starts`th time.
     pub fn new(file: Which, generation: u32, starts: u32) -> Marking {
         let base = Marking::base(generation, starts);
-        let of_state = CATALOG.iter().filter(|listed| listed.way == Way::State && listed.file == file);
+        let of_state = CATALOG.iter().filter(|listed| matches!(listed.way, Way::State | Way::History) && listed.file == file);
         let numbers = of_state.map(|listed| (listed.table, listed.number)).collect();
-        Marking { last: AtomicU64::new(base), numbers, file, arrived: Mutex::default() }
+        let history = CATALOG.iter().filter(|listed| listed.file == file && listed.keeps_history());
+        let history = history.map(|listed| listed.table).collect();
+        Marking { last: AtomicU64::new(base), numbers, history, arrived: Mutex::default() }
     }
 
     fn base(generation: u32, starts: u32) -> u64 {
         u64::from(generation) << (START_BITS + COMMIT_BITS) | u64::from(starts) << COMMIT_BITS
+    }
+
+    /// Below all revisions of this life of a store.
+    pub fn of_generation(generation: u32) -> Rev {
+        Rev(Marking::base(generation, 0))
     }
 
     /// Revisions are from now on above those of so many starts.
@@ -195,9 +202,9 @@ impl Marking {
         std::mem::take(&mut *self.waiting()).into_iter().map(|((table, key), rev)| Mark { table, key, rev }).collect()
     }
 
-    /// What is taken from the start of its tables stays in the cluster.
-    pub(in crate::storage) fn keeps_history(&self) -> bool {
-        self.file == Which::Hot
+    /// What is taken from the start of the table stays in the cluster.
+    pub(in crate::storage) fn keeps_history(&self, table: &str) -> bool {
+        self.history.contains(table)
     }
 
     /// Number of a table whose rows leave marks.
@@ -211,7 +218,7 @@ impl Marking {
     }
 
     /// Marks what one commit changed.
-    pub(in crate::storage) fn put(&self, tx: &mut WriteTx<'_>, changed: BTreeSet<(u8, Vec<u8>)>) -> Result<(), TxError> {
+    pub(in crate::storage) fn put(&self, tx: &mut WriteTx<'_>, changed: Changed) -> Result<(), TxError> {
         if changed.is_empty() {
             return Ok(());
         }
@@ -219,7 +226,10 @@ impl Marking {
         let arrived: Vec<Mark> = self.take_arrived();
         self::arrived(tx, &arrived)?;
         let rev = self.next();
-        changed.into_iter().try_for_each(|key| tx.put(REPLICA_MARKS, &key, &rev))
+        changed.into_iter().try_for_each(|(key, is_marked)| match is_marked {
+            true => tx.put(REPLICA_MARKS, &key, &rev),
+            false => tx.delete(REPLICA_MARKS, &key).map(drop),
+        })
     }
 }
 

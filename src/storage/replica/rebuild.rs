@@ -1,5 +1,6 @@
 //! Puts the rows that the cluster has together to what a backup is: two files and a signed manifest. What comes after that is the restore of a backup.
 
+use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,9 @@ pub struct Rebuild {
 
 /// A row as the cluster has it: what it is called, and what is sealed.
 pub type Sealed = (Vec<u8>, Vec<u8>);
+
+/// Key and bytes; None: there is no such row.
+type Stored = (Vec<u8>, Option<Vec<u8>>);
 
 /// Why there is no store.
 #[derive(Debug)]
@@ -84,6 +88,7 @@ impl Rebuild {
     pub fn put_part(&self, sealed: &[u8]) -> Result<(), NotRebuilt> {
         let rows =
             opened_part(&self.secrets, self.round.rev, sealed).ok_or_else(|| NotRebuilt("a part of the round does not open".into()))?;
+        let mut tables: BTreeMap<u8, (&'static Listed, Vec<Stored>)> = BTreeMap::new();
         for row in rows {
             let listed = by_number(row.table).ok_or_else(|| NotRebuilt(format!("this release knows no table {}", row.table)))?;
             let stored = match row.record {
@@ -93,12 +98,12 @@ impl Rebuild {
                 }
                 None => (row.key, None),
             };
-            self.write(listed, vec![stored])?;
+            tables.entry(listed.number).or_insert((listed, Vec::new())).1.push(stored);
         }
-        Ok(())
+        tables.into_values().try_for_each(|(listed, rows)| self.write(listed, rows))
     }
 
-    fn write(&self, listed: &'static Listed, rows: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), NotRebuilt> {
+    fn write(&self, listed: &'static Listed, rows: Vec<Stored>) -> Result<(), NotRebuilt> {
         let write = move |tx: &mut WriteTx<'_>| {
             rows.iter().try_for_each(|(key, bytes)| match bytes {
                 Some(bytes) => tx.put_stored(listed.table, key, bytes),

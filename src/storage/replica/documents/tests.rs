@@ -515,7 +515,7 @@ fn every_record_of_every_table_that_goes_makes_a_document() {
             let made = of_row(&read, &f.store.secrets, listed, &any_key(key), Some(bytes), Rev(1));
             match listed.way {
                 Way::Stays => assert!(made.is_err(), "{} stays here", listed.table),
-                Way::State | Way::Log => {
+                Way::State | Way::History | Way::Log => {
                     let document = made.unwrap_or_else(|why| panic!("{}: {why:?}", listed.table));
                     assert!(document.record.is_some() && document.size() > 0);
                     assert_eq!(document.collection == RECORDS, document.fields.is_empty(), "{}", listed.table);
