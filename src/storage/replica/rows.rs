@@ -82,19 +82,6 @@ fn end(at: &Fenced, listed: &Listed) -> Result<Option<Bound<Vec<u8>>>, Fault> {
     Ok(last.map(|(epoch, _)| Bound::Included((epoch, u32::MAX).encode())))
 }
 
-/// How many rows of a table follow a key.
-pub fn count(read: &impl Read, listed: &Listed, after: Option<&[u8]>) -> Result<u64, Fault> {
-    let mut count = 0;
-    let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_vec()));
-    read.with(listed.table, |raw| {
-        raw.walk_bytes((from, Bound::Unbounded), false, &mut |_, _| {
-            count += 1;
-            Ok(ControlFlow::Continue(()))
-        })
-    })?;
-    Ok(count)
-}
-
 /// Where a table begins.
 pub fn first_key(at: &Fenced, listed: &Listed) -> Result<Option<Vec<u8>>, Fault> {
     let mut first = None;
