@@ -92,7 +92,7 @@ async fn it_is_shown_as_the_cycle_found_it() {
             doing: Doing::Away,
             failure: Some(Failure { why: "the cluster does not answer: no route".into(), at: now }),
             failures: 3,
-            next_try: Some(now.plus_ms(20_000)),
+            next_try: Some(now.plus_ms(6 * MINUTE_MS)),
             round: Some(round),
             positions,
             documents: 90,
@@ -108,7 +108,7 @@ async fn it_is_shown_as_the_cycle_found_it() {
     let body = show(&site, &viewer).await;
     assert_eq!(
         (&body["state"], &body["failures"], &body["next_try_at"]),
-        (&json!("away"), &json!(3), &json!(now.plus_ms(20_000).rfc3339()))
+        (&json!("away"), &json!(3), &json!(now.plus_ms(6 * MINUTE_MS).rfc3339()))
     );
     assert_eq!(body["last_error"], json!({ "message": "the cluster does not answer: no route", "at": now.rfc3339() }));
     assert_eq!((&body["consistent_at"], &body["documents_per_second"]), (&json!(now.rfc3339()), &json!(45.0)));
@@ -131,6 +131,9 @@ async fn it_is_shown_as_the_cycle_found_it() {
     let (_, health) = site.get("/health").await;
     assert_eq!(health["checks"]["external_services"]["mongodb"], "unhealthy");
     assert_ne!(health["status"], "unhealthy", "the manager itself is not");
+
+    site.driver.advance_ms(2 * MINUTE_MS);
+    assert_eq!(show(&site, &viewer).await["next_try_at"], Value::Null, "its time has come: it is under way");
 }
 
 #[tokio::test]
