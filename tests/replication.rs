@@ -360,6 +360,86 @@ async fn any_history_of_changes_and_faults_ends_equal_and_is_restorable_all_the_
     assert_equal(&site, &database).await;
 }
 
+/// Thousands of rows wait, and the link breaks again and again: each run goes on where the one before got to, until there is a round.
+#[tokio::test]
+async fn over_a_link_that_breaks_again_and_again_a_round_gets_through() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("breaks").await);
+    let site = site(dir.path(), &uri).await;
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    let first = of_store(&site).await;
+    for node in 0..120 {
+        site.client.post("/nodes", json!({ "name": format!("node-{node}"), "node_type": "worker" })).await;
+    }
+    let (mut context, mut rows) = (site.app.context.clone(), 0);
+    let real: Arc<dyn Cluster> = site.app.context.cluster.clone().unwrap();
+    context.cluster = Some(Faulty::before_rows(real, move || {
+        rows += 1;
+        if rows <= 8 || rows % 8 == 0 { Fate::Lost } else { Fate::Fine }
+    }));
+    let (mut runs, mut is_whole) = (0, false);
+    loop {
+        // Rows change between the runs, also those that are in parts already.
+        if runs % 3 == 0 {
+            site.client.post("/nodes/pools", json!({ "name": format!("pool-{runs}"), "max_nodes": 5 })).await;
+            let earlier = site.client.get("/nodes?limit=1").await["nodes"][0]["node_id"].as_str().unwrap().to_owned();
+            site.client.put(&format!("/nodes/{earlier}"), json!({ "name": format!("renamed-{runs}") })).await;
+        }
+        let before = of_store(&site).await;
+        context.replication.wish(|wishes| wishes.now = true);
+        context.run(Job::Replication).await.unwrap();
+        let status = context.replication.status();
+        assert!(runs < 8 || status.failures <= 1, "something arrives in each run: {status:?}");
+        let (_, state) = restorable(&site, &uri, &database).await.expect("there is a round all the time");
+        if !is_whole && state != first {
+            assert_same(&before, &state, "the round that got through is no state of the store");
+            is_whole = true;
+        }
+        runs += 1;
+        if status.doing == Doing::Current {
+            break;
+        }
+        assert!(runs < 120, "{status:?}");
+        site.next_slot(5_000);
+    }
+    assert!(is_whole && runs > 10, "{runs} runs");
+    assert_equal(&site, &database).await;
+}
+
+/// Somebody's rule of one collection is no matter of the others, and none of a restore.
+#[tokio::test]
+async fn a_collection_that_takes_nothing_does_not_stop_the_others() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("refuses").await);
+    let site = site(dir.path(), &uri).await;
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    for node in 0..60 {
+        site.client.post("/nodes", json!({ "name": format!("node-{node}"), "node_type": "worker" })).await;
+    }
+    let mut refusing = site.app.context.clone();
+    refusing.cluster = Some(Faulty::before_rows(site.app.context.cluster.clone().unwrap(), || Fate::Refuses("nodes")));
+    for again in 0..3 {
+        if again == 2 {
+            // From the start once more: there is no whole until the collection takes its rows.
+            site.client.post("/replication/resync", json!({ "collection": "nodes" })).await;
+        }
+        site.client.post("/nodes/pools", json!({ "name": format!("pool-{again}"), "max_nodes": 5 })).await;
+        refusing.run(Job::Replication).await.unwrap();
+        let status = refusing.replication.status();
+        assert_eq!((status.doing, status.failures), (Doing::Away, again + 1), "{status:?}");
+        assert!(status.failure.unwrap().why.contains("did not take 60 of"));
+        assert_eq!(all(&database, "nodes", doc! { "deleted": false }).await, []);
+        assert_eq!(all(&database, "node_pools", doc! { "name": format!("pool-{again}") }).await.len(), 1, "others go on");
+        match restorable(&site, &uri, &database).await {
+            Some((_, state)) => assert_same(&of_store(&site).await, &state, "a restore lacks what was refused"),
+            None => assert_eq!(again, 2),
+        }
+        site.next_slot(5_000);
+        site.driver.advance_ms(60_000);
+    }
+    assert_eq!(catch_up(&site).await.doing, Doing::Current);
+    assert_equal(&site, &database).await;
+    assert!(restorable(&site, &uri, &database).await.is_some());
+}
+
 /// What changes while it is sent goes as it is in the end.
 #[tokio::test]
 async fn changes_while_a_run_is_under_way_are_not_lost() {
@@ -425,10 +505,10 @@ async fn a_store_comes_back_from_the_cluster() {
     site.client.post("/nodes/pools", json!({ "name": "last", "max_nodes": 5 })).await;
     let real: Arc<dyn Cluster> = site.app.context.cluster.clone().unwrap();
     let (mut context, mut writes) = (site.app.context.clone(), 0);
-    context.cluster = Some(Faulty::before_writes(Arc::clone(&real), move || {
+    context.cluster = Some(Faulty::before_rows(Arc::clone(&real), move || {
         writes += 1;
-        // That of the audit log, then that of the documents.
-        if writes > 1 { Fate::Half } else { Fate::Fine }
+        // That of the audit log and the part of the round, then those of the documents.
+        if writes > 2 { Fate::Half } else { Fate::Fine }
     }));
     context.run(Job::Replication).await.unwrap();
     let whole = of_store(&site).await;

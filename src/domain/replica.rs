@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod lag;
+pub mod pace;
 mod plain;
 mod veil;
 

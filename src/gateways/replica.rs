@@ -38,7 +38,7 @@ pub trait Cluster: fmt::Debug + Send + Sync {
     fn take<'a>(&'a self, claim: &'a Claim, found: Option<&'a Claim>) -> Boxed<'a, Result<bool, Trouble>>;
     /// Says that whoever holds the claim lives, or has ended.
     fn beat<'a>(&'a self, claim: &'a Claim) -> Boxed<'a, Result<(), Trouble>>;
-    /// From now on the documents are this round; None: no round, while they are copied anew.
+    /// From now on the documents are this round; None: no round, while they are copied anew. Only as long as the claim has not beaten since.
     fn turn<'a>(&'a self, claim: &'a Claim, round: Option<&'a Round>) -> Boxed<'a, Result<(), Trouble>>;
     fn positions(&self) -> Boxed<'_, Result<Vec<Position>, Trouble>>;
     fn put_positions<'a>(&'a self, positions: &'a [Position]) -> Boxed<'a, Result<(), Trouble>>;
@@ -52,10 +52,11 @@ pub trait Cluster: fmt::Debug + Send + Sync {
     fn rows<'a>(&'a self, of: Of<'a>, after: Option<&'a [u8]>, limit: usize) -> Boxed<'a, Result<Vec<Row>, Trouble>>;
     /// The document of one row, if it is there.
     fn row<'a>(&'a self, of: Of<'a>, name: &'a [u8]) -> Boxed<'a, Result<Option<Row>, Trouble>>;
-    fn put_part(&self, round: Rev, part: u32, rows: Vec<u8>) -> Boxed<'_, Result<(), Trouble>>;
+    /// `attempt` grows with each try: of two that arrive in any order the later one stays.
+    fn put_part(&self, round: Rev, part: u32, attempt: Rev, rows: Vec<u8>) -> Boxed<'_, Result<(), Trouble>>;
     fn part(&self, round: Rev, part: u32) -> Boxed<'_, Result<Option<Vec<u8>>, Trouble>>;
-    /// Deletes the parts of all other rounds.
-    fn keep_parts_of(&self, round: Rev) -> Boxed<'_, Result<(), Trouble>>;
+    /// Deletes the parts of rounds before one, but those of another one.
+    fn drop_parts(&self, before: Rev, but: Option<Rev>) -> Boxed<'_, Result<(), Trouble>>;
     /// Makes what is missing; what is there otherwise than it should be, in words.
     fn indexes<'a>(&'a self, wanted: &'a [Index]) -> Boxed<'a, Result<Vec<String>, Trouble>>;
 }

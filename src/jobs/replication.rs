@@ -5,6 +5,7 @@
 pub mod alerts;
 mod claim;
 mod indexes;
+mod rounds;
 mod seen;
 mod tables;
 
@@ -13,24 +14,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Stopwatch;
-use crate::domain::replica::cluster::{Claim, Life, Position, Round, Through, Trouble, Watched, wait_ms};
-use crate::domain::replica::{Document, Rev};
+use crate::domain::replica::Document;
+use crate::domain::replica::cluster::{Claim, Life, Position, Round, Trouble, Watched, wait_ms};
+use crate::domain::replica::pace::Pace;
 use crate::domain::time::BootMs;
 use crate::gateways::replica::{Cluster, NotTaken};
 use crate::live::{Doing, Failure};
-use crate::storage::compaction::Which;
-use crate::storage::replica::catalog::{CATALOG, Listed, Way, leaving};
+use crate::storage::replica::catalog::{CATALOG, Listed, leaving};
 use crate::storage::replica::documents::collection;
-use crate::storage::replica::marks::{self, Mark};
-use crate::storage::replica::rows::{self, Batch, Fenced, Marked};
+use crate::storage::replica::marks;
+use crate::storage::replica::rows::{self, Batch, Fenced};
 
 use super::{Context, Stopped};
 
-/// In one request.
-const BATCH: Batch = Batch { documents: 500, bytes: 1 << 20 };
+/// In one request, where the link holds.
+const WHOLE: Batch = Batch { documents: 500, bytes: 1 << 20 };
 /// Waiting for the bandwidth that was set, it looks around this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
-/// Where so many of a request are not taken, it is no matter of documents.
+/// Where more of a request are not taken, it is a matter of the collection.
 const MOST_NOT_TAKEN: usize = 50;
 
 /// What it knows from one run to the next; gone with the process.
@@ -40,11 +41,15 @@ pub struct Memory {
     watched: Option<Watched>,
     positions: BTreeMap<String, Position>,
     round: Option<Round>,
+    begun: Option<rounds::Begun>,
+    turned: Option<rounds::Turned>,
+    pace: Pace,
     seen: seen::Seen,
     /// The last beat that arrived.
     last_beat: u64,
     /// When it last said that it lives.
     beat_at: Option<BootMs>,
+    /// In a row, and nothing arrived in between.
     failures: u32,
     next_try: Option<BootMs>,
     /// When the cluster was last known to have a whole, or this process began to replicate.
@@ -74,7 +79,9 @@ impl<E: Into<Stopped>> From<E> for Halt {
 pub async fn run(context: &Context) -> Result<(), Stopped> {
     let Some(cluster) = &context.cluster else { return Ok(()) };
     let mut memory = context.replica.lock().await;
-    memory.whole_at.get_or_insert(context.clock.now().boot);
+    let now = context.clock.now().boot;
+    memory.whole_at.get_or_insert(now);
+    memory.turned.take_if(|turned| turned.is_stale(now));
     let ended = run_if_due(context, cluster.as_ref(), &mut memory).await;
     let told = alerts::tell(context, &mut memory).await;
     ended.and(told)
@@ -85,7 +92,7 @@ async fn run_if_due(context: &Context, cluster: &dyn Cluster, memory: &mut Memor
     if marks::state(&context.store.read()?)?.is_paused {
         paused(context);
         // Paused, it goes on saying that it lives: nobody takes its place meanwhile.
-        let mut run = Run { context, cluster, memory, spurned: false };
+        let mut run = Run::new(context, cluster, memory);
         if let Err(Halt::Trouble(trouble)) = run.beat_if_due().await {
             tracing::debug!(why = %trouble, "a paused replication was not heard");
             run.memory.claim = None;
@@ -97,7 +104,12 @@ async fn run_if_due(context: &Context, cluster: &dyn Cluster, memory: &mut Memor
         return Ok(());
     }
     context.replication.fulfilled(|wishes| wishes.now = false);
-    let outcome = Run { context, cluster, memory, spurned: false }.run().await;
+    let mut run = Run::new(context, cluster, memory);
+    let outcome = run.run().await;
+    if run.has_arrived && matches!(outcome, Err(Halt::Trouble(Trouble::Away(_)))) {
+        // It goes on as far as the link lets it.
+        run.memory.failures = 0;
+    }
     match outcome {
         Ok(doing) => {
             (memory.failures, memory.next_try) = (0, None);
@@ -169,8 +181,16 @@ struct Run<'a> {
     context: &'a Context,
     cluster: &'a dyn Cluster,
     memory: &'a mut Memory,
-    /// Rows of a log were not taken.
-    spurned: bool,
+    /// Some of what it sent.
+    has_arrived: bool,
+    /// Why a collection takes nothing.
+    refused: Option<String>,
+}
+
+impl<'a> Run<'a> {
+    fn new(context: &'a Context, cluster: &'a dyn Cluster, memory: &'a mut Memory) -> Run<'a> {
+        Run { context, cluster, memory, has_arrived: false, refused: None }
+    }
 }
 
 impl Run<'_> {
@@ -182,17 +202,26 @@ impl Run<'_> {
         self.forget_what_is_to_go_again().await?;
         let is_open = |listed: &&Listed| !self.memory.positions.get(listed.table).is_some_and(|at| at.life == life && at.is_whole);
         let open: Vec<&'static Listed> = leaving().filter(is_open).collect();
+        let mut is_whole = true;
         if !open.is_empty() {
             self.context.replication.change(|status| status.doing = Doing::Copying);
             self.turn(None).await?;
             for listed in open {
-                self.copy(listed, &life).await?;
+                is_whole &= self.copy(listed, &life).await?;
             }
         }
-        self.round(&life).await?;
+        if is_whole {
+            self.round(&life).await?
+        } else {
+            self.without_a_round(&life).await?
+        }
         self.refresh_nodes().await?;
         self.beat_if_due().await?;
-        Ok(Doing::Current)
+        match self.refused.take() {
+            // All others have what they should.
+            Some(why) => Err(Trouble::Refused(why).into()),
+            None => Ok(Doing::Current),
+        }
     }
 
     /// Where somebody asked for it, a collection goes from the start; its tables are looked for by that, whatever is found of them there.
@@ -237,102 +266,20 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What the logs have, then what changed as a part of the round, then the round, then the documents of what changed: a restore finds one state of the store at any moment.
-    async fn round(&mut self, life: &Life) -> Result<(), Halt> {
-        let logs = || CATALOG.iter().filter(|listed| listed.way == Way::Log);
-        let mut advanced = false;
-        let at = loop {
-            let at = self.fenced().await?;
-            self.spurned = false;
-            for listed in logs() {
-                advanced |= self.follow(listed, life, &at).await?;
-            }
-            // What a log lacks there has a mark by now, which the round has to have.
-            if !self.spurned {
-                break at;
-            }
-        };
-        let parts = self.put_parts(&at).await?;
-        if parts > 0 || advanced || self.memory.round.is_none() {
-            let through = logs().filter_map(|listed| {
-                let key = self.memory.positions.get(listed.table)?.through.clone()?;
-                Some(Through { table: listed.table.into(), key })
-            });
-            let round = Round { rev: at.core_rev, at: self.context.clock.now().wall, parts, through: through.collect() };
-            self.turn(Some(round)).await?;
-            self.cluster.keep_parts_of(at.core_rev).await?;
-        }
-        if parts > 0 {
-            self.apply(&at).await?;
-        }
-        Ok(())
-    }
-
-    async fn marked(&self, at: &Arc<Fenced>, which: Which, after: Option<Mark>) -> Result<Marked, Halt> {
-        let (at, store) = (Arc::clone(at), Arc::clone(&self.context.store));
-        reading(move || Ok(rows::marked(&store, &at, which, after.as_ref(), BATCH)?)).await
-    }
-
-    async fn put_parts(&mut self, at: &Arc<Fenced>) -> Result<u32, Halt> {
-        let (round, mut parts) = (at.core_rev, 0_u32);
-        for which in Which::ALL {
-            let mut last: Option<Mark> = None;
-            loop {
-                let marked = self.marked(at, which, last).await?;
-                last = marked.marks.last().cloned();
-                if last.is_none() {
-                    break;
-                }
-                self.context.replication.change(|status| status.doing = Doing::Sending);
-                if parts == 0 {
-                    // What a try that was cut left.
-                    let of = self.memory.round.as_ref().map_or(Rev(0), |round| round.rev);
-                    self.cluster.keep_parts_of(of).await?;
-                }
-                let part = rows::part(&self.context.store.secrets, round, &marked)?;
-                let (sent, size) = (Stopwatch::start(), part.len());
-                self.cluster.put_part(round, parts, part).await?;
-                self.sent(0, size, sent).await?;
-                parts = parts.saturating_add(1);
-            }
-        }
-        Ok(parts)
-    }
-
-    /// What is marked becomes documents; where one is not taken, its mark stays.
-    async fn apply(&mut self, at: &Arc<Fenced>) -> Result<(), Halt> {
-        for which in Which::ALL {
-            let mut last: Option<Mark> = None;
-            loop {
-                let marked = self.marked(at, which, last).await?;
-                last = marked.marks.last().cloned();
-                if last.is_none() {
-                    break;
-                }
-                let not_taken = self.write(&marked.documents).await?;
-                let kept = |at: usize| not_taken.iter().any(|not| not.index == at);
-                let arrived = marked.marks.into_iter().enumerate().filter(|(at, _)| !kept(*at)).map(|(_, mark)| mark);
-                self.context.store.arrived(which, arrived.collect()).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Sends documents; those that the cluster does not take are counted and told.
     async fn write(&mut self, documents: &[Document]) -> Result<Vec<NotTaken>, Halt> {
         if documents.is_empty() {
             return Ok(Vec::new());
         }
         let sent = Stopwatch::start();
-        let not_taken = self.cluster.write(documents).await?;
+        let answer = self.cluster.write(documents).await;
+        let not_taken = self.answered(answer)?;
         if let Some(last) = not_taken.last() {
             let NotTaken { index, why } = last;
             let of = documents.get(*index).map_or("?", |document| document.table);
             let because = format!("{of}: {why}");
             if not_taken.len() > MOST_NOT_TAKEN {
-                return Err(
-                    Trouble::Refused(format!("it did not take {} of {} documents; {because}", not_taken.len(), documents.len())).into()
-                );
+                self.refused = Some(format!("it did not take {} of {} documents; {because}", not_taken.len(), documents.len()));
             }
             tracing::warn!(count = not_taken.len(), because, "the cluster did not take documents");
             let count = u64::try_from(not_taken.len()).unwrap_or(u64::MAX);
@@ -343,6 +290,25 @@ impl Run<'_> {
         }
         self.sent(documents.len() - not_taken.len(), documents.iter().map(Document::size).sum(), sent).await?;
         Ok(not_taken)
+    }
+
+    /// What one request may hold.
+    fn batch(&self) -> Batch {
+        let pace = &self.memory.pace;
+        Batch { documents: pace.of(WHOLE.documents), bytes: pace.of(WHOLE.bytes) }
+    }
+
+    /// How much went with a request is what the next one goes by.
+    fn answered<T>(&mut self, answer: Result<T, Trouble>) -> Result<T, Trouble> {
+        match &answer {
+            Ok(_) => {
+                self.has_arrived = true;
+                self.memory.pace.went();
+            }
+            Err(Trouble::Away(_)) => self.memory.pace.broke(),
+            Err(Trouble::Refused(_) | Trouble::Claimed) => (),
+        }
+        answer
     }
 
     /// After each request: counted, held to the bandwidth that was set, and where it took long a sign of life. A pause that was asked for begins here.

@@ -20,13 +20,15 @@ pub enum Fate {
     Half,
     /// Of documents one is not taken.
     Spurned,
+    /// This collection takes nothing, all others do.
+    Refuses(&'static str),
 }
 
 pub struct Faulty {
     inner: Arc<dyn Cluster>,
     fate: Mutex<Box<dyn FnMut() -> Fate + Send>>,
-    /// Only writes of documents fail.
-    only_writes: bool,
+    /// Only what carries rows fails.
+    only_rows: bool,
 }
 
 impl fmt::Debug for Faulty {
@@ -41,12 +43,12 @@ fn away() -> Trouble {
 
 impl Faulty {
     pub fn before(inner: Arc<dyn Cluster>, fate: impl FnMut() -> Fate + Send + 'static) -> Arc<Faulty> {
-        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(fate)), only_writes: false })
+        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(fate)), only_rows: false })
     }
 
-    /// The same, and all but documents arrives.
-    pub fn before_writes(inner: Arc<dyn Cluster>, fate: impl FnMut() -> Fate + Send + 'static) -> Arc<Faulty> {
-        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(fate)), only_writes: true })
+    /// The same, and all but documents and parts of rounds arrives.
+    pub fn before_rows(inner: Arc<dyn Cluster>, fate: impl FnMut() -> Fate + Send + 'static) -> Arc<Faulty> {
+        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(fate)), only_rows: true })
     }
 
     fn fate(&self) -> Fate {
@@ -54,18 +56,22 @@ impl Faulty {
     }
 
     fn through<'a, T: Send + 'a>(&'a self, request: Boxed<'a, Result<T, Trouble>>) -> Boxed<'a, Result<T, Trouble>> {
-        let fate = if self.only_writes { Fate::Fine } else { self.fate() };
-        Box::pin(async move {
-            match fate {
-                Fate::Fine | Fate::Spurned => request.await,
-                Fate::Lost => Err(away()),
-                Fate::Unanswered | Fate::Half => {
-                    request.await?;
-                    Err(away())
-                }
-            }
-        })
+        let fate = if self.only_rows { Fate::Fine } else { self.fate() };
+        meet(fate, request)
     }
+}
+
+fn meet<'a, T: Send + 'a>(fate: Fate, request: Boxed<'a, Result<T, Trouble>>) -> Boxed<'a, Result<T, Trouble>> {
+    Box::pin(async move {
+        match fate {
+            Fate::Fine | Fate::Spurned | Fate::Refuses(_) => request.await,
+            Fate::Lost => Err(away()),
+            Fate::Unanswered | Fate::Half => {
+                request.await?;
+                Err(away())
+            }
+        }
+    })
 }
 
 impl Cluster for Faulty {
@@ -98,6 +104,13 @@ impl Cluster for Faulty {
                     let half: Vec<Document> = documents.iter().step_by(2).cloned().collect();
                     self.inner.write(&half).await.and(Err(away()))
                 }
+                Fate::Refuses(collection) => {
+                    let (not, taken): (Vec<usize>, Vec<usize>) =
+                        (0..documents.len()).partition(|at| documents[*at].collection == collection);
+                    let taken: Vec<Document> = taken.into_iter().map(|at| documents[at].clone()).collect();
+                    self.inner.write(&taken).await?;
+                    Ok(not.into_iter().map(|index| NotTaken { index, why: "by script".into() }).collect())
+                }
                 Fate::Spurned => {
                     self.inner.write(&documents[1..]).await?;
                     Ok(vec![NotTaken { index: 0, why: "by script".into() }])
@@ -117,14 +130,14 @@ impl Cluster for Faulty {
     fn row<'a>(&'a self, of: Of<'a>, name: &'a [u8]) -> Boxed<'a, Result<Option<Row>, Trouble>> {
         self.through(self.inner.row(of, name))
     }
-    fn put_part(&self, round: Rev, part: u32, rows: Vec<u8>) -> Boxed<'_, Result<(), Trouble>> {
-        self.through(self.inner.put_part(round, part, rows))
+    fn put_part(&self, round: Rev, part: u32, attempt: Rev, rows: Vec<u8>) -> Boxed<'_, Result<(), Trouble>> {
+        meet(self.fate(), self.inner.put_part(round, part, attempt, rows))
     }
     fn part(&self, round: Rev, part: u32) -> Boxed<'_, Result<Option<Vec<u8>>, Trouble>> {
         self.through(self.inner.part(round, part))
     }
-    fn keep_parts_of(&self, round: Rev) -> Boxed<'_, Result<(), Trouble>> {
-        self.through(self.inner.keep_parts_of(round))
+    fn drop_parts(&self, before: Rev, but: Option<Rev>) -> Boxed<'_, Result<(), Trouble>> {
+        self.through(self.inner.drop_parts(before, but))
     }
     fn indexes<'a>(&'a self, wanted: &'a [Index]) -> Boxed<'a, Result<Vec<String>, Trouble>> {
         self.through(self.inner.indexes(wanted))

@@ -34,8 +34,9 @@ pub struct Claim {
 /// What the documents of a manager were, all of them, at one moment of its store: what a restore goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Round {
-    /// Above all that is in it.
+    /// Its name; of two rounds the later one has the larger.
     pub rev: Rev,
+    /// When the store was that.
     pub at: Timestamp,
     /// Rows that changed since the round before are written once more, so many parts: whatever else became of their documents, they were this.
     pub parts: u32,

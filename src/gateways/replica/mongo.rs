@@ -160,8 +160,8 @@ impl Mongo {
         doc! { "_id": &self.options.manager, "run": &claim.run }
     }
 
-    async fn change_held(&self, claim: &Claim, change: Doc) -> Result<(), Trouble> {
-        match self.update(MANAGERS, vec![doc! { "q": self.held(claim), "u": { "$set": change } }]).await? {
+    async fn change_held(&self, held: Doc, change: Doc) -> Result<(), Trouble> {
+        match self.update(MANAGERS, vec![doc! { "q": held, "u": { "$set": change } }]).await? {
             0 => Err(Trouble::Claimed),
             _ => Ok(()),
         }
@@ -329,16 +329,15 @@ impl Cluster for Mongo {
         // Of a cluster that was set back, the beat before is not the last one.
         let mut held = self.held(of);
         held.insert("beat", beat - 1);
-        Box::pin(async move {
-            match self.update(MANAGERS, vec![doc! { "q": held, "u": { "$set": change } }]).await? {
-                0 => Err(Trouble::Claimed),
-                _ => Ok(()),
-            }
-        })
+        Box::pin(self.change_held(held, change))
     }
 
     fn turn<'a>(&'a self, claim: &'a Claim, to: Option<&'a Round>) -> Boxed<'a, Result<(), Trouble>> {
-        Box::pin(self.change_held(claim, doc! { "round": round(to) }))
+        // One that was given up and arrives late is of another beat: what it names may be gone by then.
+        let mut held = self.held(claim);
+        held.insert("beat", i64::try_from(claim.beat).unwrap_or(i64::MAX));
+        let change = doc! { "round": round(to) };
+        Box::pin(self.change_held(held, change))
     }
 
     fn positions(&self) -> Boxed<'_, Result<Vec<Position>, Trouble>> {
@@ -400,10 +399,19 @@ impl Cluster for Mongo {
         })
     }
 
-    fn put_part(&self, of: Rev, part: u32, rows: Vec<u8>) -> Boxed<'_, Result<(), Trouble>> {
-        let q = doc! { "_id": self.part_id(of, part), "manager_id": &self.options.manager };
-        let set = doc! { "round": rev(of), "part": i64::from(part), "rows": bytes(&rows) };
-        Box::pin(async move { self.update(PARTS, vec![doc! { "q": q, "u": { "$set": set }, "upsert": true }]).await.map(drop) })
+    fn put_part(&self, of: Rev, part: u32, attempt: Rev, rows: Vec<u8>) -> Boxed<'_, Result<(), Trouble>> {
+        let q = doc! { "_id": self.part_id(of, part), "manager_id": &self.options.manager, "attempt": { "$lt": rev(attempt) } };
+        let set = doc! { "round": rev(of), "part": i64::from(part), "attempt": rev(attempt), "rows": bytes(&rows) };
+        let command = doc! { "update": PARTS, "updates": [{ "q": q, "u": { "$set": set }, "upsert": true }] };
+        Box::pin(async move {
+            let answer = self.ask_to_keep(command).await?;
+            match first_error(&answer) {
+                Some(error) if !(is_duplicate(error) && is_of_id(error)) => {
+                    Err(of_write(error).err().unwrap_or_else(|| Trouble::Refused(message(error))))
+                }
+                _ => Ok(()),
+            }
+        })
     }
 
     fn part(&self, of: Rev, part: u32) -> Boxed<'_, Result<Option<Vec<u8>>, Trouble>> {
@@ -414,8 +422,9 @@ impl Cluster for Mongo {
         })
     }
 
-    fn keep_parts_of(&self, of: Rev) -> Boxed<'_, Result<(), Trouble>> {
-        let others = doc! { "_id": self.own(), "round": { "$ne": rev(of) } };
+    fn drop_parts(&self, before: Rev, but: Option<Rev>) -> Boxed<'_, Result<(), Trouble>> {
+        let but = but.map_or(Bson::Null, |but| rev(but).into());
+        let others = doc! { "_id": self.own(), "round": { "$lt": rev(before), "$ne": but } };
         let command = doc! { "delete": PARTS, "deletes": [{ "q": others, "limit": 0 }] };
         Box::pin(async move { Ok(self.ask_to_keep(command).await.map(drop)?) })
     }

@@ -3,7 +3,7 @@
 use std::ops::{Bound, ControlFlow};
 
 use super::indexes::INDEXES;
-use super::{Halt, Run};
+use super::{Halt, Run, alerts};
 use crate::crypto::hex;
 use crate::domain::replica::Rev;
 use crate::domain::replica::cluster::{BEAT_MS, Claim, Managed, Own, Standing, Trouble, standing};
@@ -81,7 +81,8 @@ impl Run<'_> {
         (self.memory.claim, self.memory.watched) = (Some(mine), None);
         self.context.replication.fulfilled(|wishes| wishes.takes_over = false);
         (self.memory.beat_at, self.memory.seen) = (Some(now.boot), None);
-        self.memory.round = found.and_then(|Managed { round, .. }| round);
+        // Looked at once more: a round that was given up may have turned late, up to the beat that is new now.
+        self.memory.round = self.cluster.managed().await?.and_then(|Managed { round, .. }| round);
         let positions = self.cluster.positions().await?;
         let opened = positions.into_iter().filter_map(|position| rows::opened_position(&store.secrets, position));
         self.memory.positions = opened.map(|position| (position.table.clone(), position)).collect();
@@ -134,6 +135,7 @@ impl Run<'_> {
         (claim.beat, claim.seen_at) = (claim.beat.saturating_add(1), now.wall);
         self.cluster.beat(claim).await?;
         (self.memory.beat_at, self.memory.last_beat) = (Some(now.boot), claim.beat);
-        Ok(())
+        // A run may take hours.
+        Ok(alerts::tell(self.context, self.memory).await?)
     }
 }

@@ -1,6 +1,6 @@
 //! What is seen of nodes and is in none of their rows: refreshed once an epoch, in documents that are there.
 
-use super::{BATCH, Halt, Run};
+use super::{Halt, Run, WHOLE};
 use crate::domain::credits::Epoch;
 use crate::domain::ids::NodeIndex;
 use crate::domain::node::Node;
@@ -21,7 +21,7 @@ impl Run<'_> {
         }
         let seen = self.seen()?;
         let of = Of { collection: collection(NODES.name), table: NODES.name };
-        for some in seen.chunks(BATCH.documents) {
+        for some in seen.chunks(WHOLE.documents) {
             self.cluster.refresh(of, some).await?;
         }
         self.memory.seen = Some(newest);

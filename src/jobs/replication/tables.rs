@@ -2,62 +2,82 @@
 
 use std::sync::Arc;
 
-use super::{BATCH, Halt, Run, reading};
+use super::{Halt, MOST_NOT_TAKEN, Run, WHOLE, reading};
 use crate::domain::replica::Document;
 use crate::domain::replica::cluster::{Life, Position};
 use crate::gateways::replica::{From, NotTaken, Of};
 use crate::storage::replica::catalog::Listed;
 use crate::storage::replica::documents::collection;
 use crate::storage::replica::marks::Marking;
-use crate::storage::replica::rows::{self, Fenced};
+use crate::storage::replica::rows::{self, Fenced, Page};
+
+/// What became of a log.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    pub requests: usize,
+    /// Rows of it were not taken.
+    pub spurned: bool,
+}
 
 impl Run<'_> {
-    /// Brings a table from its first row to its last, from where an earlier run got to.
-    pub(super) async fn copy(&mut self, listed: &'static Listed, life: &Life) -> Result<(), Halt> {
-        let fenced = self.fenced().await?;
+    /// Brings a table from its first row to its last, from where an earlier run got to. False: its collection does not take it.
+    pub(super) async fn copy(&mut self, listed: &'static Listed, life: &Life) -> Result<bool, Halt> {
+        let mut fenced = self.fenced().await?;
         let (_, rev) = fenced.of(listed.file);
         let begun = self.memory.positions.get(listed.table).filter(|at| at.life == *life).cloned();
         let mut at =
             begun.unwrap_or_else(|| Position { table: listed.table.into(), life: life.clone(), scan: rev, through: None, is_whole: false });
-        while self.step(listed, &mut at, &fenced).await? {
+        loop {
+            let page = self.page(listed, &at, &fenced).await?;
+            let not_taken = self.write(&page.documents).await?;
+            if not_taken.len() > MOST_NOT_TAKEN {
+                return Ok(false);
+            }
+            self.again(listed, &page.documents, &not_taken).await?;
+            at.through = page.through.or(at.through);
+            if page.is_end {
+                break;
+            }
             self.put_position(at.clone()).await?;
+            // What changed since the first one is marked, and goes again: any later one does, and lets go of what the one before held.
+            fenced = self.fenced().await?;
         }
         self.bury(listed, &at, &fenced).await?;
         at.is_whole = true;
-        self.put_position(at).await
+        self.put_position(at).await?;
+        Ok(true)
     }
 
-    /// What was added to a log. False: nothing.
-    pub(super) async fn follow(&mut self, listed: &'static Listed, life: &Life, fenced: &Arc<Fenced>) -> Result<bool, Halt> {
-        let Some(mut at) = self.memory.positions.get(listed.table).filter(|at| at.life == *life).cloned() else { return Ok(false) };
-        let before = at.through.clone();
-        while self.step(listed, &mut at, fenced).await? {
+    /// What was added to a log.
+    pub(super) async fn follow(&mut self, listed: &'static Listed, life: &Life, fenced: &Arc<Fenced>) -> Result<Followed, Halt> {
+        let mut followed = Followed::default();
+        let Some(mut at) = self.memory.positions.get(listed.table).filter(|at| at.life == *life).cloned() else { return Ok(followed) };
+        loop {
+            let page = self.page(listed, &at, fenced).await?;
+            if page.documents.is_empty() {
+                return Ok(followed);
+            }
+            let not_taken = self.write(&page.documents).await?;
+            self.again(listed, &page.documents, &not_taken).await?;
+            followed.requests += 1;
+            followed.spurned |= !not_taken.is_empty();
+            at.through = page.through.or(at.through);
             self.put_position(at.clone()).await?;
+            if page.is_end {
+                return Ok(followed);
+            }
         }
-        let advanced = at.through != before;
-        if advanced {
-            self.put_position(at).await?;
-        }
-        Ok(advanced)
     }
 
-    /// One request. False: that was the last one of this table.
-    async fn step(&mut self, listed: &'static Listed, at: &mut Position, fenced: &Arc<Fenced>) -> Result<bool, Halt> {
-        let (of, secrets, after) = (Arc::clone(fenced), self.context.store.secrets.clone(), at.through.clone());
-        let page = reading(move || Ok(rows::page(&of, &secrets, listed, after.as_deref(), BATCH)?)).await?;
-        let not_taken = self.write(&page.documents).await?;
-        self.again(listed, &page.documents, &not_taken).await?;
-        if page.through.is_some() {
-            at.through = page.through;
-        }
-        Ok(!page.is_end)
+    async fn page(&self, listed: &'static Listed, at: &Position, fenced: &Arc<Fenced>) -> Result<Page, Halt> {
+        let (of, secrets, after, batch) = (Arc::clone(fenced), self.context.store.secrets.clone(), at.through.clone(), self.batch());
+        reading(move || Ok(rows::page(&of, &secrets, listed, after.as_deref(), batch)?)).await
     }
 
     /// What is not taken is no reason to stop: it is marked, and tried in each round.
     async fn again(&mut self, listed: &'static Listed, documents: &[Document], not_taken: &[NotTaken]) -> Result<(), Halt> {
         let keys: Vec<Vec<u8>> = not_taken.iter().filter_map(|not| Some(documents.get(not.index)?.key.clone())).collect();
         if !keys.is_empty() {
-            self.spurned = true;
             self.context.store.mark_again(listed, keys).await?;
         }
         Ok(())
@@ -81,7 +101,7 @@ impl Run<'_> {
                 (None, Some(first)) => From::Name(first),
                 (None, None) => From::Start,
             };
-            let names = self.cluster.older(of, from, than, BATCH.documents).await?;
+            let names = self.cluster.older(of, from, than, WHOLE.documents).await?;
             let Some(end) = names.last().cloned() else { return Ok(()) };
             let gone = |name: &Vec<u8>| Document {
                 collection: of.collection,

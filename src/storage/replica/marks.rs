@@ -17,7 +17,8 @@ use crate::storage::table::{Changed, Read, WriteTx};
 const ROW: &str = "replica";
 /// Bits of a revision: those of starts, and those of commits since the last one.
 const START_BITS: u32 = 20;
-const COMMIT_BITS: u32 = 27;
+/// Nine years of 30 a second.
+const COMMIT_BITS: u32 = 33;
 /// Starts that are remembered while the cluster is away.
 const MOST_RUNS: usize = 64;
 
@@ -96,18 +97,18 @@ pub(in crate::storage) fn end(tx: &mut WriteTx<'_>) -> Result<(), TxError> {
     if !state.is_marking {
         return Ok(());
     }
-    let marks = pending(tx, None, None, usize::MAX)?;
+    let marks = pending(tx, None, Rev(0), None, usize::MAX)?;
     marks.into_iter().try_for_each(|mark| tx.delete(REPLICA_MARKS, &(mark.table, mark.key)).map(drop))?;
     put_state(tx, ReplicaState { is_marking: false, ..state })
 }
 
-/// At most so many of the marks of a file after one, by table and key; none that have arrived.
-pub fn pending(read: &impl Read, marking: Option<&Marking>, after: Option<&Mark>, limit: usize) -> Result<Vec<Mark>, Fault> {
+/// At most so many of the marks of a file with a revision above one, after a mark, by table and key; none that have arrived.
+pub fn pending(read: &impl Read, marking: Option<&Marking>, above: Rev, after: Option<&Mark>, limit: usize) -> Result<Vec<Mark>, Fault> {
     let mut marks = Vec::new();
     let from = after.map_or(Bound::Unbounded, |mark| Bound::Excluded((mark.table, mark.key.clone())));
     read.for_each(REPLICA_MARKS, (from, Bound::Unbounded), |(table, key), rev| {
         let mark = Mark { table, key, rev };
-        if !marking.is_some_and(|marking| marking.has_arrived(&mark)) {
+        if rev > above && !marking.is_some_and(|marking| marking.has_arrived(&mark)) {
             marks.push(mark);
         }
         if marks.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -102,11 +102,11 @@ pub struct Marked {
     pub documents: Vec<Document>,
 }
 
-/// What is marked in a file after a mark.
-pub fn marked(store: &Store, at: &Fenced, which: Which, after: Option<&Mark>, batch: Batch) -> Result<Marked, Fault> {
+/// What is marked in a file after a mark, with a revision above one.
+pub fn marked(store: &Store, at: &Fenced, which: Which, above: Rev, after: Option<&Mark>, batch: Batch) -> Result<Marked, Fault> {
     let (mut found, mut bytes) = (Marked::default(), 0);
     let (read, _) = at.of(which);
-    for mark in marks::pending(read, store.marking(which), after, batch.documents)? {
+    for mark in marks::pending(read, store.marking(which), above, after, batch.documents)? {
         if bytes >= batch.bytes {
             break;
         }

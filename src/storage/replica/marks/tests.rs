@@ -25,7 +25,7 @@ fn put(store: &Store, name: &str, value: u32) {
 }
 
 fn marks(store: &Store) -> Vec<Mark> {
-    pending(&store.read().unwrap(), None, None, 1_000).unwrap()
+    pending(&store.read().unwrap(), None, Rev(0), None, 1_000).unwrap()
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_change_leaves_one_mark_until_it_has_arrived_as_it_is() {
 fn another_life_of_a_store_has_larger_revisions() {
     assert!(Marking::new(Which::Core, 2, 0).next() > Marking::new(Which::Core, 1, (1 << 20) - 1).next());
     assert!(Marking::new(Which::Core, 1, 1).next() > Marking::new(Which::Core, 1, 0).next());
-    assert!(Marking::new(Which::Core, u32::from(u16::MAX), 1).next().0 < 1 << 63);
+    assert!(Marking::new(Which::Core, 1_023, 1).next().0 < 1 << 63);
 }
 
 #[derive(Debug, Clone)]
@@ -106,7 +106,7 @@ proptest! {
         let mut model: BTreeMap<String, Index> = BTreeMap::new();
         let mut send = |store: &Store, limit: usize, lost: usize| {
             let read = store.read().unwrap();
-            let found = pending(&read, None, None, limit.max(1)).unwrap();
+            let found = pending(&read, None, Rev(0), None, limit.max(1)).unwrap();
             for Mark { key, rev, .. } in &found {
                 let row = read.get(NODE_IDS, &String::from_utf8(key.clone()).unwrap()).unwrap();
                 let known = copy.entry(key.clone()).or_insert((Rev(0), None));
