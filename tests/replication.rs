@@ -54,7 +54,9 @@ async fn everything_goes_once_then_what_changed() {
     assert_equal(&site, &database).await;
     assert_eq!(all(&database, "nodes", doc! { "name": "cellar" }).await, []);
     let gone = all(&database, "nodes", doc! { "deleted": true }).await;
-    assert!(gone.len() == 1 && !gone[0].contains_key("record"), "{gone:?}");
+    assert!(gone.len() == 1 && !gone[0].contains_key("record") && gone[0].get_datetime("deleted_at").is_ok(), "{gone:?}");
+    let indexes = database.collection::<Document>("nodes").list_index_names().await.unwrap();
+    assert!(indexes.iter().any(|name| name.contains("deleted_at")), "{indexes:?}");
 }
 
 /// Beside its row, a node's document says what is seen of it; leaves say the scores.
@@ -74,6 +76,8 @@ async fn what_is_seen_of_nodes_is_told_once_an_epoch() {
     let of = async |node: &str| all(&database, "nodes", doc! { "node_id": node }).await.remove(0);
     let found = of(node.id.as_str()).await;
     let view = site.client.get(&format!("/nodes/{}", node.id.as_str())).await;
+    let pools = all(&database, "node_pools", doc! {}).await;
+    assert_eq!(pools.iter().map(|pool| pool.get("node_count").unwrap().to_string()).collect::<Vec<_>>(), ["2"], "{pools:?}");
     assert_eq!(found.get_str("status").unwrap(), view["status"].as_str().unwrap());
     assert_eq!(found.get_f64("poot_score").ok().map(|score| json!(score)).as_ref(), Some(&view["poot"]["score"]), "{view}");
     let heard = found.get_datetime("last_heartbeat").unwrap().timestamp_millis();
@@ -172,7 +176,9 @@ async fn a_server_that_was_wiped_gets_everything_again() {
     // One collection, when somebody asks for it.
     database.collection::<Document>("nodes").drop().await.unwrap();
     database.collection::<Document>("node_pools").delete_many(doc! {}).await.unwrap();
-    site.app.context.replication.wish(|wishes| wishes.resync.extend(["nodes".to_owned(), "node_pools".to_owned()]));
+    for collection in ["nodes", "node_pools"] {
+        site.client.post("/replication/resync", json!({ "collection": collection })).await;
+    }
     assert_eq!(replicate(&site).await.doing, Doing::Current);
     assert_equal(&site, &database).await;
     assert!(restorable(&site, &uri, &database).await.is_some());

@@ -346,11 +346,12 @@ pub async fn resync(
         collection
     })?;
     let draft = caller.act(state.now()).draft("replication.resync", &collection);
-    state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
-    state.replication.wish(|wishes| {
-        wishes.resync.insert(collection);
-        wishes.now = true;
+    let write = state.store.write(move |tx| {
+        marks::send_again(tx, &collection)?;
+        audit::append(tx, draft.clone())
     });
+    write.await?;
+    state.replication.wish(|wishes| wishes.now = true);
     state.nudges.nudge(Job::Replication);
     shown(&state).await
 }

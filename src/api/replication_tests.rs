@@ -149,7 +149,8 @@ async fn pause_resume_and_resync_are_wished_for_and_recorded_once() {
     assert_eq!(post(&site, &root, "resume", Some(json!({}))).await.1["state"], "current");
     assert_eq!(site.state.replication.wishes(), Wishes { now: true, ..Wishes::default() });
     let (status, _) = post(&site, &root, "resync", Some(json!({ "collection": "nodes" }))).await;
-    assert_eq!((status, site.state.replication.wishes().resync), (StatusCode::OK, ["nodes".to_owned()].into()));
+    let listed = marks::state(&site.state.store.read().unwrap()).unwrap().resync;
+    assert_eq!((status, listed), (StatusCode::OK, vec!["nodes".to_owned()]), "it outlives the process");
     post(&site, &root, "resume", Some(json!({ "take_over": true }))).await;
     assert!(site.state.replication.wishes().takes_over);
     let gone = json!("the other manager with this id is gone");

@@ -20,6 +20,9 @@ pub struct NotTaken {
     pub why: String,
 }
 
+/// The field of what is gone that says since when, by the clock of the server.
+pub const GONE_AT: &str = "deleted_at";
+
 /// An index that the collections should have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Index {

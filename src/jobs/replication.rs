@@ -215,7 +215,7 @@ impl Run<'_> {
         } else {
             self.without_a_round(&life).await?
         }
-        self.refresh_nodes().await?;
+        self.refresh_seen().await?;
         self.beat_if_due().await?;
         match self.refused.take() {
             // All others have what they should.
@@ -226,16 +226,18 @@ impl Run<'_> {
 
     /// Where somebody asked for it, a collection goes from the start; its tables are looked for by that, whatever is found of them there.
     async fn forget_what_is_to_go_again(&mut self) -> Result<(), Halt> {
-        let wanted = self.context.replication.wishes().resync;
-        let of = |table: &str| wanted.contains(collection(table));
+        let wanted = marks::state(&self.context.store.read()?)?.resync;
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let of = |table: &str| wanted.iter().any(|wanted| wanted == collection(table));
         let again: Vec<Position> = self.memory.positions.values().filter(|at| of(&at.table)).cloned().collect();
         for position in again {
             let fenced = self.fenced().await?;
             let Some(listed) = CATALOG.iter().find(|listed| listed.table == position.table) else { continue };
             self.put_position(Position { scan: fenced.of(listed.file).1, through: None, is_whole: false, ..position }).await?;
         }
-        self.context.replication.fulfilled(|wishes| wishes.resync.retain(|collection| !wanted.contains(collection)));
-        Ok(())
+        Ok(self.context.store.write(move |tx| marks::goes_again(tx, &wanted)).await?)
     }
 
     fn life(&self) -> Result<Life, Halt> {

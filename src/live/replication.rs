@@ -1,6 +1,6 @@
 //! What the replication last did, for those who show it: in memory, and gone with the process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::replica::cluster::{Position, Round};
@@ -77,8 +77,6 @@ impl Status {
 /// What people ask of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wishes {
-    /// Collections that are to go from the start once more.
-    pub resync: BTreeSet<String>,
     /// The other manager with this id is gone.
     pub takes_over: bool,
     /// Not to wait until the next try.

@@ -106,6 +106,9 @@ pub struct Store {
 /// Weeks get this part of the cache that `hot.redb` has: their pages are read rarely, and one after the other.
 const COLD_CACHE_SHARE: usize = 4;
 
+/// Marks that one commit takes away when none are kept any more.
+const CLEARED: usize = 2_000;
+
 pub(super) const SEED_CONTEXT: &str = "store/seed";
 
 impl Store {
@@ -424,7 +427,15 @@ impl Store {
 
     /// From the next opening on changes leave no marks.
     pub async fn end_marks(&self) -> Result<(), WriteError> {
-        if marks::state(&self.read()?)?.is_marking { self.core.write(Lane::Ordinary, marks::end).await } else { Ok(()) }
+        if !marks::state(&self.read()?)?.is_marking {
+            return Ok(());
+        }
+        self.core.write(Lane::Ordinary, marks::end).await?;
+        // What is left of them by a crash is of an earlier stretch, and does no harm.
+        for which in Which::ALL {
+            while self.file(which).write(Lane::Ordinary, |tx| marks::clear(tx, CLEARED)).await? == CLEARED {}
+        }
+        Ok(())
     }
 
     /// A snapshot of the core.

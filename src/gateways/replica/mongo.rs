@@ -10,7 +10,7 @@ use mongodb::{Client, Database};
 use tokio::sync::OnceCell;
 
 use super::values::{bounds, bytes, claim, date, fields, id, position, read_bytes, read_managed, read_position, read_rev, rev, round, set};
-use super::{Cluster, From, Index, NotTaken, Of, Row};
+use super::{Cluster, From, GONE_AT, Index, NotTaken, Of, Row};
 use crate::domain::replica::cluster::{Claim, Managed, Position, Round, Trouble};
 use crate::domain::replica::{Document, Fields, Rev};
 use crate::gateways::chain::Boxed;
@@ -226,10 +226,15 @@ impl Mongo {
                 of_write(error)?;
             }
         }
-        let updates: Vec<Doc> = of
-            .iter()
-            .map(|at| doc! { "q": older(&documents[*at]), "u": { "$set": set(&documents[*at], &self.options.region) }, "upsert": true })
-            .collect();
+        let update = |document: &Document| {
+            let mut change = doc! { "$set": set(document, &self.options.region) };
+            if document.record.is_none() {
+                // By the clock of the server, which is the one that lets go of it.
+                change.insert("$currentDate", doc! { GONE_AT: true });
+            }
+            doc! { "q": older(document), "u": change, "upsert": true }
+        };
+        let updates: Vec<Doc> = of.iter().map(|at| update(&documents[*at])).collect();
         let answer = self.ask_to_keep(doc! { "update": collection, "updates": updates, "ordered": false }).await?;
         let mut not_taken = Vec::new();
         for error in errors(&answer) {

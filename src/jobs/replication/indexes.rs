@@ -1,15 +1,21 @@
 //! Indexes of the collections: those of seed 004, and what its times of retention ask for.
 
-use crate::gateways::replica::Index;
+use crate::gateways::replica::{GONE_AT, Index};
 
 const fn on(collection: &'static str, fields: &'static [(&'static str, bool)]) -> Index {
     Index { collection, fields, expire_seconds: None }
 }
 
+/// That a row is gone is told for so long: no request that still has it is under way by then.
+const GONE_SECONDS: u32 = 90 * 86_400;
 /// How long the data model keeps single validations.
 const YEAR_SECONDS: u32 = 366 * 86_400;
 const UP: bool = false;
 const DOWN: bool = true;
+
+const fn gone(collection: &'static str) -> Index {
+    Index { collection, fields: &[(GONE_AT, UP)], expire_seconds: Some(GONE_SECONDS) }
+}
 
 /// Those of one collection follow each other. None is unique: many managers write into one collection.
 pub const INDEXES: &[Index] = &[
@@ -20,9 +26,11 @@ pub const INDEXES: &[Index] = &[
     on("nodes", &[("last_heartbeat", UP)]),
     on("nodes", &[("poot_score", DOWN)]),
     on("nodes", &[("location.country", UP), ("location.region", UP)]),
+    gone("nodes"),
     on("node_pools", &[("pool_id", UP)]),
     on("node_pools", &[("name", UP)]),
     on("node_pools", &[("auto_scaling", UP)]),
+    gone("node_pools"),
     on("payouts", &[("payout_id", UP)]),
     on("payouts", &[("node_id", UP), ("created_at", DOWN)]),
     on("payouts", &[("status", UP)]),
@@ -32,4 +40,8 @@ pub const INDEXES: &[Index] = &[
     on("payouts", &[("scheduled_at", UP)]),
     on("poot_scores", &[("scores.node_id", UP), ("timestamp", DOWN)]),
     Index { collection: "poot_evidence", fields: &[("timestamp", UP)], expire_seconds: Some(YEAR_SECONDS) },
+    gone("node_history"),
+    gone("alerts"),
+    gone("idempotency_keys"),
+    gone("manager_records"),
 ];

@@ -1,20 +1,21 @@
-//! What is seen of nodes and is in none of their rows: refreshed once an epoch, in documents that are there.
+//! What is seen of nodes and pools and is in none of their rows: refreshed once an epoch, in documents that are there.
 
 use super::{Halt, Run, WHOLE};
 use crate::domain::credits::Epoch;
 use crate::domain::ids::NodeIndex;
 use crate::domain::node::Node;
+use crate::domain::pool::Pool;
 use crate::domain::replica::{Fields, Value};
 use crate::gateways::replica::Of;
-use crate::storage::core::epochs;
-use crate::storage::core::tables::NODES;
+use crate::storage::core::tables::{NODES, POOLS};
+use crate::storage::core::{epochs, pools};
 use crate::storage::fault::Fault;
 use crate::storage::present::{Standings, Statuses};
 use crate::storage::replica::documents::{collection, word};
 use crate::storage::table::{Key, Read};
 
 impl Run<'_> {
-    pub(super) async fn refresh_nodes(&mut self) -> Result<(), Halt> {
+    pub(super) async fn refresh_seen(&mut self) -> Result<(), Halt> {
         let newest = epochs::last(&self.context.store.read()?)?.map(|head| head.epoch);
         if self.memory.seen == Some(newest) {
             return Ok(());
@@ -24,8 +25,23 @@ impl Run<'_> {
         for some in seen.chunks(WHOLE.documents) {
             self.cluster.refresh(of, some).await?;
         }
+        let of = Of { collection: collection(POOLS.name), table: POOLS.name };
+        for some in self.members()?.chunks(WHOLE.documents) {
+            self.cluster.refresh(of, some).await?;
+        }
         self.memory.seen = Some(newest);
         Ok(())
+    }
+
+    /// By the names of the documents of pools.
+    fn members(&self) -> Result<Vec<(Vec<u8>, Fields)>, Fault> {
+        let core = self.context.store.read()?;
+        let pools: Vec<(u32, Pool)> = core.scan(POOLS, .., usize::MAX)?;
+        let one = |(key, pool): &(u32, Pool)| {
+            let count = pools::member_count(&core, pool.index)?;
+            Ok((key.encode(), vec![("node_count", count.into()), ("seen_at", Value::Date(self.context.clock.now().wall))]))
+        };
+        pools.iter().map(one).collect()
     }
 
     /// By the names of the documents of nodes.

@@ -914,7 +914,14 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
             "ReplicaState",
             vec![
                 ReplicaState::default(),
-                ReplicaState { is_marking: true, stretch: 300, starts: 70_000, runs: vec!["0a".into(), "0b".into()], is_paused: true },
+                ReplicaState {
+                    is_marking: true,
+                    stretch: 300,
+                    starts: 70_000,
+                    runs: vec!["0a".into(), "0b".into()],
+                    is_paused: true,
+                    resync: vec!["nodes".into()],
+                },
             ],
         ),
         Golden::of("Rev", vec![Rev(1), Rev(1 << 62)]),

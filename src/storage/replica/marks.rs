@@ -35,6 +35,8 @@ pub struct ReplicaState {
     pub runs: Vec<String>,
     /// A person wants nothing to be sent.
     pub is_paused: bool,
+    /// Collections that a person wants to be sent from the start once more, in order.
+    pub resync: Vec<String>,
 }
 
 /// A row that has to go.
@@ -97,9 +99,30 @@ pub(in crate::storage) fn end(tx: &mut WriteTx<'_>) -> Result<(), TxError> {
     if !state.is_marking {
         return Ok(());
     }
-    let marks = pending(tx, None, Rev(0), None, usize::MAX)?;
-    marks.into_iter().try_for_each(|mark| tx.delete(REPLICA_MARKS, &(mark.table, mark.key)).map(drop))?;
     put_state(tx, ReplicaState { is_marking: false, ..state })
+}
+
+/// At most so many marks of a file that keeps none any more; how many there were.
+pub(in crate::storage) fn clear(tx: &mut WriteTx<'_>, limit: usize) -> Result<usize, TxError> {
+    let marks = pending(tx, None, Rev(0), None, limit)?;
+    let count = marks.len();
+    marks.into_iter().try_for_each(|mark| tx.delete(REPLICA_MARKS, &(mark.table, mark.key)).map(drop))?;
+    Ok(count)
+}
+
+/// A collection is to go from the start once more.
+pub fn send_again(tx: &mut WriteTx<'_>, collection: &str) -> Result<(), TxError> {
+    let mut state = state(tx)?;
+    let Err(at) = state.resync.binary_search_by(|listed| listed.as_str().cmp(collection)) else { return Ok(()) };
+    state.resync.insert(at, collection.to_owned());
+    put_state(tx, state)
+}
+
+/// These do, as the cluster knows by now.
+pub fn goes_again(tx: &mut WriteTx<'_>, collections: &[String]) -> Result<(), TxError> {
+    let mut state = state(tx)?;
+    state.resync.retain(|listed| !collections.contains(listed));
+    put_state(tx, state)
 }
 
 /// At most so many of the marks of a file with a revision above one, after a mark, by table and key; none that have arrived.
