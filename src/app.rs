@@ -610,6 +610,8 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         replication: jobs::ReplicationRules {
             limit_kb_per_second: config.mongodb.limit_kb_per_second,
             lag_alert_minutes: config.mongodb.lag_alert_minutes,
+            hourly_metrics: config.mongodb.hourly_metrics,
+            raw_metrics: config.mongodb.raw_metrics,
         },
     })
 }

@@ -366,6 +366,62 @@ async fn any_history_of_changes_and_faults_ends_equal_and_is_restorable_all_the_
     assert_equal(&site, &database).await;
 }
 
+/// Hours that are over, as samples and as what they come to; what expired meanwhile is told as a gap, and nothing is sent twice.
+#[tokio::test]
+async fn measurements_go_hour_by_hour_and_gaps_are_told() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("measured").await);
+    let settings = [("mongodb.uri", uri.as_str()), ("mongodb.raw_metrics", "true"), ("storage.raw_days", "7")];
+    let site = Site::new(dir.path().to_owned(), &settings).await;
+    let mut node = site.enrol("attic").await;
+    let id = node.id.as_str().to_owned();
+    let mut sample = Sample::default();
+    (sample.cpu.usage_percent, sample.memory.used_bytes) = (Some(12.5), Some(1 << 33));
+    let mut measure = async |slots: u32| {
+        for _ in 0..slots {
+            site.next_slot(5_000);
+            node.report(site.now_ms(), sample.clone()).await.unwrap();
+        }
+        site.run_cycles().await;
+        replicate(&site).await;
+    };
+    measure(300).await;
+    let of = async |collection: &str| all(&database, collection, doc! {}).await;
+    let (raw, hourly) = (of("resource_metrics").await, of("resource_metrics_hourly").await);
+    assert_eq!((raw.len(), hourly.len()), (239, 2), "the hour that is not over waits, and the first slot had passed");
+    let first = &raw[0];
+    assert_eq!(first.get_str("node_id").unwrap(), id);
+    assert_eq!(first.get_document("cpu").unwrap().get_f64("usage_percent").unwrap(), 12.5);
+    assert_eq!(first.get_document("memory").unwrap().get_i64("used_bytes").unwrap(), 1 << 33);
+    let at = first.get_datetime("timestamp").unwrap().timestamp_millis();
+    assert_eq!(at % 30_000, 0);
+    let counts: Vec<String> = hourly.iter().map(|hour| hour.get("samples").unwrap().to_string()).collect();
+    assert_eq!(counts, ["119", "120"]);
+    let sent = replicate(&site).await.documents;
+    assert_eq!(replicate(&site).await.documents, sent, "nothing goes twice");
+    let shown = site.client.get("/replication").await;
+    let shown = shown["collections"].as_array().unwrap().iter().find(|of| of["collection"] == "resource_metrics").unwrap().clone();
+    assert_eq!((&shown["waiting"], &shown["is_whole"]), (&json!(0), &json!(true)));
+
+    // Paused for three weeks, with a week's retention: what was measured at their beginning is gone when it goes on.
+    site.client.post("/replication/pause", json!({})).await;
+    measure(300).await;
+    for _ in 0..3 {
+        site.driver.advance_ms(7 * 86_400_000);
+        measure(300).await;
+    }
+    assert_eq!(of("resource_metrics").await.len(), 239);
+    // Whoever signed in before is not any more.
+    site.app.store.write(|tx| lucid::storage::replica::marks::pause(tx, false)).await.unwrap();
+    assert_eq!(catch_up(&site).await.doing, Doing::Current);
+    let gaps = of("resource_metrics_gaps").await;
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    let (from, until) = (*gaps[0].get_datetime("from").unwrap(), *gaps[0].get_datetime("until").unwrap());
+    assert!(until.timestamp_millis() - from.timestamp_millis() > 7 * 86_400_000, "{gaps:?}");
+    let raw = of("resource_metrics").await;
+    let times = raw.iter().map(|found| *found.get_datetime("timestamp").unwrap());
+    assert!(times.clone().any(|at| at >= until) && !times.clone().any(|at| from <= at && at < until), "{gaps:?}");
+}
+
 /// Thousands of rows wait, and the link breaks again and again: each run goes on where the one before got to, until there is a round.
 #[tokio::test]
 async fn over_a_link_that_breaks_again_and_again_a_round_gets_through() {

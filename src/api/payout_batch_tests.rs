@@ -144,7 +144,12 @@ fn context(site: &Site) -> Context {
         vote_expiry_ms: 3_600_000,
         webhooks_allow_private: true,
         backup: Daily { enabled: false, at_minutes: 0, dir: None, keep: 1 },
-        replication: crate::jobs::ReplicationRules { limit_kb_per_second: 0, lag_alert_minutes: 60 },
+        replication: crate::jobs::ReplicationRules {
+            limit_kb_per_second: 0,
+            lag_alert_minutes: 60,
+            hourly_metrics: true,
+            raw_metrics: false,
+        },
     };
     Context {
         store: state.store.clone(),

@@ -312,6 +312,10 @@ settings! {
         limit_kb_per_second: u32 = rules::whole(0, 1_000_000);
         /// An alert is raised when what the cluster has as a whole is older than so many minutes and changes wait. 0: never.
         lag_alert_minutes: u32 = rules::whole(0, 100_000);
+        /// Send what the hours of each node come to, 24 documents a day and node.
+        hourly_metrics: bool = rules::switch();
+        /// Send every sample as well: 2,880 documents a day and node, some 1.5 MB. A cluster that is full of them takes nothing else either.
+        raw_metrics: bool = rules::switch();
     }
 
     /// Consensus votes.

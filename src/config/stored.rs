@@ -41,7 +41,7 @@ pub fn effect(key: &str) -> Effect {
             Effect::Never(BESIDE_THE_STORE)
         }
         "blockchain.vote_expiry_seconds" => Effect::AtOnce,
-        "mongodb.limit_kb_per_second" | "mongodb.lag_alert_minutes" => Effect::AtOnce,
+        "mongodb.limit_kb_per_second" | "mongodb.lag_alert_minutes" | "mongodb.hourly_metrics" | "mongodb.raw_metrics" => Effect::AtOnce,
         "log.level" => Effect::AtOnce,
         _ => match key.split('.').next().unwrap_or_default() {
             "server" | "storage" | "clock" | "log" => Effect::Never(BEFORE_THE_STORE),

@@ -260,6 +260,8 @@ fn values_are_checked_at_each_bound() {
         ("mongodb.region", &["", "eu-central"], &["a\nb"]),
         ("mongodb.limit_kb_per_second", &["0", "1000000"], &["-1", "1000001"]),
         ("mongodb.lag_alert_minutes", &["0", "60", "100000"], &["-1", "100001"]),
+        ("mongodb.hourly_metrics", &["true", "false"], &["yes"]),
+        ("mongodb.raw_metrics", &["true", "false"], &["yes"]),
         ("webhooks.payouts_url", &["", "https://a.example/x?y=1"], &["ftp://a", "http://u:p@a", "a"]),
         ("storage.data_dir", &["a b", "/x"], &[""]),
         ("access.jwt_secret_key", &["", "12345678901234567890123456789012"], &["1234567890123456789012345678901"]),

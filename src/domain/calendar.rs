@@ -66,10 +66,14 @@ impl Month {
         Date::new(year, i8::try_from(self.0 % 12 + 1).unwrap_or(1), 1).unwrap_or(Date::MAX)
     }
 
+    pub fn start_hour(self) -> u32 {
+        let days = Date::constant(1970, 1, 1).until((Unit::Day, self.date())).map_or(0, |span| span.get_days());
+        u32::try_from(days).unwrap_or(u32::MAX).saturating_mul(HOURS_PER_DAY)
+    }
+
     /// The first hour after it.
     pub fn end_hour(self) -> u32 {
-        let days = Date::constant(1970, 1, 1).until((Unit::Day, Month(self.0 + 1).date())).map_or(0, |span| span.get_days());
-        u32::try_from(days).unwrap_or(u32::MAX).saturating_mul(HOURS_PER_DAY)
+        Month(self.0 + 1).start_hour()
     }
 
     pub fn file(self) -> String {

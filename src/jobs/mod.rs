@@ -85,11 +85,13 @@ pub struct Settings {
     pub replication: ReplicationRules,
 }
 
-/// How much of the link replication may take, 0: all of it; and how old what the cluster has may be until somebody is told, 0: as old as it likes.
+/// How much of the link replication may take, 0: all of it; how old what the cluster has may be until somebody is told, 0: as old as it likes; and which measurements go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplicationRules {
     pub limit_kb_per_second: u32,
     pub lag_alert_minutes: u32,
+    pub hourly_metrics: bool,
+    pub raw_metrics: bool,
 }
 
 /// How long measurements are kept, and how much they may take; 0 megabytes: as much as there is.

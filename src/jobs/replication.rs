@@ -5,6 +5,7 @@
 pub mod alerts;
 mod claim;
 mod indexes;
+mod measured;
 mod rounds;
 mod seen;
 mod tables;
@@ -20,9 +21,11 @@ use crate::domain::replica::pace::Pace;
 use crate::domain::time::BootMs;
 use crate::gateways::replica::{Cluster, NotTaken};
 use crate::live::{Doing, Failure};
+use crate::storage::compaction::Which;
 use crate::storage::replica::catalog::{CATALOG, Listed, leaving};
 use crate::storage::replica::documents::collection;
 use crate::storage::replica::marks;
+use crate::storage::replica::measured::Measured;
 use crate::storage::replica::rows::{self, Batch, Fenced};
 
 use super::{Context, Stopped};
@@ -216,6 +219,7 @@ impl Run<'_> {
             self.without_a_round(&life).await?
         }
         self.refresh_seen().await?;
+        self.measurements(&life).await?;
         self.beat_if_due().await?;
         match self.refused.take() {
             // All others have what they should.
@@ -230,12 +234,12 @@ impl Run<'_> {
         if wanted.is_empty() {
             return Ok(());
         }
-        let of = |table: &str| wanted.iter().any(|wanted| wanted == collection(table));
+        let of = |table: &str| wanted.iter().any(|wanted| wanted == collection_of(table));
         let again: Vec<Position> = self.memory.positions.values().filter(|at| of(&at.table)).cloned().collect();
         for position in again {
             let fenced = self.fenced().await?;
-            let Some(listed) = CATALOG.iter().find(|listed| listed.table == position.table) else { continue };
-            self.put_position(Position { scan: fenced.of(listed.file).1, through: None, is_whole: false, ..position }).await?;
+            let file = CATALOG.iter().find(|listed| listed.table == position.table).map_or(Which::Hot, |listed| listed.file);
+            self.put_position(Position { scan: fenced.of(file).1, through: None, is_whole: false, ..position }).await?;
         }
         Ok(self.context.store.write(move |tx| marks::goes_again(tx, &wanted)).await?)
     }
@@ -343,6 +347,11 @@ impl Run<'_> {
         }
         self.beat_if_due().await
     }
+}
+
+/// Of a position.
+fn collection_of(table: &str) -> &'static str {
+    Measured::ALL.into_iter().find(|of| of.table() == table).map_or_else(|| collection(table), Measured::collection)
 }
 
 /// Rows are read and made documents where nothing waits for it.

@@ -170,6 +170,13 @@ impl Cold {
         sound.filter_map(|part| if let Part::Week(week) = part { Some(*week) } else { None }).collect()
     }
 
+    /// The same of months, oldest first.
+    pub fn months(&self) -> Vec<Month> {
+        let files = self.files();
+        let sound = files.known.iter().filter(|part| !files.damaged.contains_key(part));
+        sound.filter_map(|part| if let Part::Month(month) = part { Some(*month) } else { None }).collect()
+    }
+
     /// Names of all files, weeks before months, each oldest first.
     pub fn names(&self) -> Vec<String> {
         self.files().known.iter().map(|part| part.file()).collect()

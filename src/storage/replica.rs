@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod documents;
 pub mod marks;
+pub mod measured;
 pub mod rebuild;
 pub mod rows;
 pub mod waiting;

@@ -23,7 +23,7 @@ use super::intake::{Intake, Recovered};
 use super::outputs::Outputs;
 use super::proofs::{Blinds, Recent};
 use super::replica::catalog::Listed;
-use super::replica::marks::{self, Mark as ReplicaMark, Marking};
+use super::replica::marks::{self, LateHour, Mark as ReplicaMark, Marking};
 use super::replica::rows::Fenced;
 use super::restore;
 use super::room::{Need, Room};
@@ -419,6 +419,11 @@ impl Store {
     pub fn waiting(&self, listed: &Listed) -> Result<u64, Fault> {
         let file = self.file(listed.file);
         marks::count(&file.read()?, file.marking(), listed.number)
+    }
+
+    /// At most so many hours of measurements that were rolled up again since the cluster got them.
+    pub fn late_hours(&self, limit: usize) -> Result<Vec<LateHour>, Fault> {
+        marks::late_hours(&self.hot.read()?, self.hot.marking(), limit)
     }
 
     pub(super) fn marking(&self, which: Which) -> Option<&Marking> {

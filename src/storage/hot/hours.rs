@@ -18,6 +18,7 @@ use crate::domain::series::{Bucket, Gauge, Granularity, SLOTS_PER_HOUR, Summary}
 use crate::domain::time::Slot;
 use crate::record;
 use crate::storage::fault::{Fault, TxError};
+use crate::storage::replica::marks;
 use crate::storage::table::{Read, Table, WriteTx, decode, encode};
 
 /// (hour since 1970, group of neighbouring nodes) -> their summaries: of an earlier release, until they are in the files of their months.
@@ -163,7 +164,8 @@ pub fn is_rolled(tx: &mut WriteTx<'_>, key: (u32, u32), stale: Stale) -> Result<
     if tx.get(STALE, &key)? == Some(stale) {
         tx.delete(STALE, &key)?;
     }
-    Ok(())
+    // Who has a copy of the hour gets it once more.
+    marks::is_late(tx, key)
 }
 
 /// Roll-ups that an earlier release kept here, at most `limit`.
@@ -180,6 +182,11 @@ pub(in crate::storage) fn leave_here(tx: &mut WriteTx<'_>, rows: &[HourRow]) -> 
 #[cfg(test)]
 pub(in crate::storage) fn keep_here(tx: &mut WriteTx<'_>, row: &HourRow) -> Result<(), TxError> {
     tx.put(HOURS, &(row.hour, row.group), &row.block)
+}
+
+/// A summary as blocks have it.
+pub(in crate::storage) fn stored(summary: Summary) -> Result<Vec<u8>, Fault> {
+    encode(&HourEntry::of(summary))
 }
 
 /// None where it is damaged.
@@ -271,6 +278,8 @@ mod tests {
         assert_eq!(all(&[1, 2, 200]).len(), 2);
         assert_eq!(stale(&read, 9).unwrap(), []);
 
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(store.begin_marks()).unwrap();
         let late = vec![(first_slot(HOUR).plus(60), sample(80.0))];
         let tails = Arc::clone(&store.tails);
         store.hot.write_now(move |tx| store_late(tx, NodeIndex(1), &late, &tails, first_slot(HOUR + 2), false)).unwrap();
@@ -279,7 +288,12 @@ mod tests {
         assert_eq!(before, [((HOUR, 0), Stale { touches: 0 })]);
         let lags = |node| stale_of(&read, NodeIndex(node), HOUR - 1, HOUR + 1).unwrap();
         assert_eq!((lags(95), lags(200)), ([HOUR].into(), BTreeSet::new()));
+        assert_eq!(store.late_hours(9).unwrap(), []);
         roll_all(&store);
+        let again = store.late_hours(9).unwrap();
+        assert_eq!(again.iter().map(|late| (late.hour, late.group)).collect::<Vec<_>>(), [(HOUR, 0)], "a copy of the hour is of before");
+        runtime.block_on(store.arrived(crate::storage::compaction::Which::Hot, vec![again[0].mark.clone()])).unwrap();
+        assert_eq!(store.late_hours(9).unwrap(), []);
         let read = store.hot.read().unwrap();
         let one = of(1).unwrap();
         assert_eq!((one.count, one.late, one.sample.cpu.usage_percent), (3, true, Some(40.0)));

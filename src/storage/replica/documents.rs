@@ -7,6 +7,7 @@
 mod books;
 mod fleet;
 mod logs;
+pub mod measured;
 mod payouts;
 mod proof;
 

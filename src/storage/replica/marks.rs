@@ -12,7 +12,7 @@ use crate::domain::replica::Rev;
 use crate::storage::compaction::Which;
 use crate::storage::core::tables::{REPLICA, REPLICA_MARKS};
 use crate::storage::fault::{Fault, TxError};
-use crate::storage::table::{Changed, Read, WriteTx};
+use crate::storage::table::{Changed, Key, Read, WriteTx};
 
 const ROW: &str = "replica";
 /// Bits of a revision: those of starts, and those of commits since the last one.
@@ -104,9 +104,9 @@ pub(in crate::storage) fn end(tx: &mut WriteTx<'_>) -> Result<(), TxError> {
 
 /// At most so many marks of a file that keeps none any more; how many there were.
 pub(in crate::storage) fn clear(tx: &mut WriteTx<'_>, limit: usize) -> Result<usize, TxError> {
-    let marks = pending(tx, None, Rev(0), None, limit)?;
+    let marks = tx.scan(REPLICA_MARKS, .., limit)?;
     let count = marks.len();
-    marks.into_iter().try_for_each(|mark| tx.delete(REPLICA_MARKS, &(mark.table, mark.key)).map(drop))?;
+    marks.into_iter().try_for_each(|(key, _)| tx.delete(REPLICA_MARKS, &key).map(drop))?;
     Ok(count)
 }
 
@@ -125,11 +125,44 @@ pub fn goes_again(tx: &mut WriteTx<'_>, collections: &[String]) -> Result<(), Tx
     put_state(tx, state)
 }
 
+/// Hours of measurements that came late leave marks under this number, above those of all tables.
+const LATE_HOURS: u8 = 200;
+
+/// An hour of a group of neighbouring nodes that was rolled up again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LateHour {
+    pub mark: Mark,
+    pub hour: u32,
+    pub group: u32,
+}
+
+pub(in crate::storage) fn is_late(tx: &mut WriteTx<'_>, of: (u32, u32)) -> Result<(), TxError> {
+    match tx.fence() {
+        Some(rev) => tx.put(REPLICA_MARKS, &(LATE_HOURS, of.encode()), &rev),
+        None => Ok(()),
+    }
+}
+
+/// At most so many that have not arrived.
+pub fn late_hours(read: &impl Read, marking: Option<&Marking>, limit: usize) -> Result<Vec<LateHour>, Fault> {
+    let mut late = Vec::new();
+    read.for_each(REPLICA_MARKS, (LATE_HOURS, Vec::new()).., |(table, key), rev| {
+        let of = <(u32, u32)>::decode(&key);
+        let mark = Mark { table, key, rev };
+        if let Some((hour, group)) = of.filter(|_| !marking.is_some_and(|marking| marking.has_arrived(&mark))) {
+            late.push(LateHour { mark, hour, group });
+        }
+        if late.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(late)
+}
+
 /// At most so many of the marks of a file with a revision above one, after a mark, by table and key; none that have arrived.
 pub fn pending(read: &impl Read, marking: Option<&Marking>, above: Rev, after: Option<&Mark>, limit: usize) -> Result<Vec<Mark>, Fault> {
     let mut marks = Vec::new();
     let from = after.map_or(Bound::Unbounded, |mark| Bound::Excluded((mark.table, mark.key.clone())));
-    read.for_each(REPLICA_MARKS, (from, Bound::Unbounded), |(table, key), rev| {
+    let until: Bound<(u8, Vec<u8>)> = Bound::Excluded((LATE_HOURS, Vec::new()));
+    read.for_each(REPLICA_MARKS, (from, until), |(table, key), rev| {
         let mark = Mark { table, key, rev };
         if rev > above && !marking.is_some_and(|marking| marking.has_arrived(&mark)) {
             marks.push(mark);
