@@ -29,6 +29,17 @@ const CUTS = [
   ['svelte/src/internal/client/reactivity/sources.js', 'if ((flags & EAGER_EFFECT) !== 0) {', 'if (false) {'],
   ['svelte/src/internal/client/reactivity/effects.js', /var (t|transitions) = effect\.nodes && effect\.nodes\.t;/g, 'const $1 = null;'],
   ['svelte/src/internal/client/dom/blocks/each.js', /\(flags & EACH_IS_ANIMATED\) !== 0/g, 'false'],
+  // So what leaves is gone at once, and nothing is on its way out.
+  ['svelte/src/internal/client/reactivity/effects.js', 'if (remaining > 0) {', 'if (false) {'],
+  ['svelte/src/internal/client/dom/blocks/each.js', /\(\) => \{\s+if \(group\) \{[^]*?\n\t\t\t\},/, 'null,'],
+  ['svelte/src/internal/client/dom/blocks/each.js', 'if (remaining === 0) {', 'if (true) {'],
+  ['svelte/src/internal/client/dom/blocks/each.js', /state\.outrogroups !== null/g, 'false'],
+  ['svelte/src/internal/client/dom/blocks/branches.js', ' || this.#outroing.has(k)', ''],
+  ['svelte/src/internal/client/dom/blocks/branches.js', /^\t+(#outroing = new Set\(\)|this\.#outroing\.\w+\(\w+\));$/gm, ''],
+  // State is whole: what changes is another value, never within one (`lean-components` holds to it).
+  ['svelte/src/internal/client/proxy.js', 'export function proxy(value) {', 'export const proxy = (value) => value;\nfunction deep(value) {'],
+  ['svelte/src/internal/client/proxy.js', 'return Object.is(get_proxied_value(a), get_proxied_value(b));', 'return Object.is(a, b);'],
+  ['svelte/src/internal/client/reactivity/sources.js', 'should_proxy ? proxy(value) : value', 'value'],
   // Nothing is caught by a boundary: errors are thrown on, and the root needs none.
   ['svelte/src/internal/client/render.js', "import { boundary } from './dom/blocks/boundary.js';", "import { branch } from './reactivity/effects.js';\nconst boundary = (node, _, children) => branch(() => children(node));"],
   // An error is known by its name.
@@ -183,6 +194,7 @@ export function lean() {
       apply: 'build',
       transform(code, id) {
         if (id.endsWith('/src/main.ts')) return { code: `import { delegate } from 'svelte/internal/client';\ndelegate(${JSON.stringify(EVENTS)});\n${code}`, map: null };
+        if (/\.svelte(\.ts)?$/.test(id) && code.includes('$.proxy(')) throw new Error(`${id} has deep state, which the build has not: make it $state.raw`);
         if (!id.endsWith('.svelte')) return;
         for (const [, events] of code.matchAll(DELEGATE)) {
           const unknown = JSON.parse(`[${events.replaceAll("'", '"')}]`).find((event) => !EVENTS.includes(event));

@@ -22,7 +22,8 @@ impl Mongo {
     /// # Errors
     /// The cluster does not answer, or refuses; of `fleet_nodes` and `fleet_summary` too.
     pub async fn fleet_managers(&self, region: Option<&str>, slice: &Slice) -> Result<Part<ManagerSeen>, Trouble> {
-        let fields = doc! { "region": 1, "version": 1, "seen_at": 1, "released": 1, "round.at": 1 };
+        // The round as a whole: not every server gives a field within a field.
+        let fields = doc! { "region": 1, "version": 1, "seen_at": 1, "released": 1, "round": 1 };
         let (found, next) = self.slice(MANAGERS, named(&[("region", region)]), fields, slice).await?;
         let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
         if ids.is_empty() {
