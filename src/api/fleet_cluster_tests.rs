@@ -185,7 +185,7 @@ async fn filters_and_pages_reach_the_cluster_checked() {
     let made = Made::new(Fate::Fine);
     let (site, viewer) = beside(&made).await;
     get(&site, &viewer, "managers?region=attic&limit=2&cursor=manager_a").await;
-    get(&site, &viewer, "nodes?manager_id=m&region=&status=active&node_type=worker&pool_id=pool_x").await;
+    get(&site, &viewer, "nodes?manager_id=m&region=&status=active&node_type=worker&pool_id=pool_other").await;
     get(&site, &viewer, "summary?manager_id=m&region=r").await;
     let slice = |after: Option<&str>, limit| Slice { after: after.map(str::to_owned), limit };
     let some = |text: &str| Some(text.to_owned());
@@ -193,7 +193,7 @@ async fn filters_and_pages_reach_the_cluster_checked() {
         whose: Whose { manager: some("m"), region: None },
         status: some("active"),
         node_type: some("worker"),
-        pool: some("pool_x"),
+        pool: some("pool_other"),
     };
     let expected = [
         format!("managers {:?} {:?}", Some("attic"), slice(Some("manager_a"), 2)),

@@ -92,7 +92,7 @@ async fn each_manager_sees_all_managers_and_their_nodes() {
         ("region=cellar&status=active", vec![]),
         ("status=active", vec!["one"]),
         ("node_type=worker&region=attic", vec!["one", "two"]),
-        ("pool_id=pool_none", vec![]),
+        ("pool_id=pool_nothing", vec![]),
         ("region=nowhere", vec![]),
     ] {
         assert_eq!(named(&cellar.client.get(&format!("/fleet/nodes?{query}")).await, "nodes", "name"), expected, "{query}");

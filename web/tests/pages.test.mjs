@@ -72,6 +72,7 @@ const PAGES = [
   ['storage', () => '/storage'],
   ['storage-backups', () => '/storage?tab=backups'],
   ['replication', () => '/replication'],
+  ['fleet', () => '/fleet'],
   ['settings', () => '/settings'],
   ['setup', () => '/setup'],
   ['about', () => '/about'],
