@@ -127,6 +127,16 @@ const CUTS = [
   ['uplot/dist/uPlot.esm.js', '[axis.font, axis.labelFont].forEach', '[axis.font].forEach'],
   ['uplot/dist/uPlot.esm.js', /^\t\t\taxis\.labelFont = pxRatioFont\(axis\.labelFont\);$/m, ''],
   ['uplot/dist/uPlot.esm.js', /^\tlabelFont,$/gm, ''],
+  // What no chart sets, and what follows no other chart.
+  ['uplot/dist/uPlot.esm.js', 'if (syncKey != null) {', 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', /^\tif \(opts\.id != null\)\n\t\troot\.id = opts\.id;$/m, ''],
+  ['uplot/dist/uPlot.esm.js', /^\tconst (_fmtDate = .*|markers    = legend\.markers;)$/gm, ''],
+  ['uplot/dist/uPlot.esm.js', 'opts.tzDate || ', ''],
+  ['uplot/dist/uPlot.esm.js', 'opts.ms || 1e-3', '1e-3'],
+  ['uplot/dist/uPlot.esm.js', 'ifNull(opts.mode, 1)', '1'],
+  ['uplot/dist/uPlot.esm.js', 'opts.drawOrder || ', ''],
+  ['uplot/dist/uPlot.esm.js', 'ifNull(opts.alignGaps, 0)', '0'],
+  ['uplot/dist/uPlot.esm.js', 'ifNull(opts?.alignGaps, 0)', '0'],
   ['uplot/dist/uPlot.esm.js', /^\tconst syncOpts = assign\(\{[^]*?cursor\.sync = syncOpts;$/m, ''],
 ];
 

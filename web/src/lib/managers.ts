@@ -7,6 +7,5 @@ const SEEN_MS = 5 * 60_000;
 
 /** What stands in the way of taking what it says as of now; empty where nothing does. `asOf` is when the cluster was read. */
 export function silence({ seen_at, has_ended }: Pick<FleetManager, 'seen_at' | 'has_ended'>, asOf: string): string {
-  const seen = unixMs(seen_at);
-  return has_ended ? 'ended' : seen == null ? 'never seen' : (unixMs(asOf) ?? 0) - seen > SEEN_MS ? 'not seen for a while' : '';
+  return has_ended ? 'ended' : unixMs(asOf)! - (unixMs(seen_at) ?? Infinity) > SEEN_MS ? 'not seen for a while' : '';
 }
