@@ -1,6 +1,7 @@
 //! The composition root: opens the store, wires the parts, spawns the cycles and the server, and drains them all at the end.
 
 pub mod control;
+mod fleet;
 mod memory;
 mod paying;
 pub mod payment_service;
@@ -21,6 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::api::certificates::{Files, hosts_of_machine};
 use crate::api::epoch_closing::EpochCloser;
+use crate::api::fleet::FleetReader;
 use crate::api::gateway_jwt::Gateway;
 use crate::api::health::External;
 use crate::api::hosts::Hosts;
@@ -280,7 +282,7 @@ impl App {
             settings: jobs,
             gateways,
             chain: chain(config)?,
-            cluster,
+            cluster: cluster.clone().map(|cluster| cluster as Arc<dyn Cluster>),
             replica: Arc::default(),
             replication: Replication::default(),
             money: money.clone(),
@@ -304,6 +306,7 @@ impl App {
             payer: context.gateways.current.payer(),
             money,
             replication: context.replication.clone(),
+            fleet: cluster.map(|cluster| Arc::new(fleet::Fleet(cluster)) as Arc<dyn FleetReader>),
             signer,
             epoch_closer: Arc::new(ClosesEpochs(context.clone())),
         };
@@ -656,7 +659,7 @@ fn chain(config: &Config) -> Result<Option<Arc<dyn Chain>>, AppError> {
 }
 
 /// Where managers meet. A connection string that the driver does not read keeps nobody from starting: replication says so.
-fn cluster(config: &Config, manager: &ManagerId) -> Option<Arc<dyn Cluster>> {
+fn cluster(config: &Config, manager: &ManagerId) -> Option<Arc<Mongo>> {
     let config::Mongodb { uri, region, .. } = &config.mongodb;
     let uri = uri.as_ref()?;
     Some(Arc::new(Mongo::new(replica::Options {

@@ -2,6 +2,7 @@
 
 mod copy;
 mod faulty;
+mod fleet;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -102,13 +102,7 @@ fn the_document_has_every_field_of_the_models() {
     let models: Value = serde_json::from_str(include_str!("seed_schemas.json")).unwrap();
     let schemas = models["schemas"].as_object().unwrap().clone();
     let mut comparison = Comparison { document, models: schemas.clone(), found: BTreeSet::new() };
-    for (model, wanted) in &schemas {
-        if let Some(route) = wanted["planned"].as_str() {
-            let (method, path) = route.split_once(' ').unwrap();
-            let operation = &comparison.document["paths"][format!("/api/v1{path}")][method.to_lowercase()];
-            assert_eq!(operation["x-planned"], true, "{route} is built: name the schema of {model} in seed_schemas.json");
-            continue;
-        }
+    for model in schemas.keys() {
         let ours = comparison.ours(model).unwrap();
         assert_eq!(type_of(&ours), "object", "{model}");
         comparison.compare_model(model, &ours);

@@ -297,10 +297,10 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::BatchExists | Refusal::BatchOver => (CONFLICT, 5010),
         Refusal::ScheduleNotFound | Refusal::DeliveryNotFound => (NOT_FOUND, 4041),
         Refusal::ScheduleMoved | Refusal::DeliveryAlive => (CONFLICT, 4091),
+        Refusal::FleetUnreachable | Refusal::FleetBusy => (StatusCode::SERVICE_UNAVAILABLE, 5031),
         Refusal::ClockUntrusted => (StatusCode::SERVICE_UNAVAILABLE, 5032),
         Refusal::DayNotFound => (NOT_FOUND, 4041),
         Refusal::EpochTooYoung | Refusal::EpochsBehind | Refusal::DayKeySealed => (CONFLICT, 4091),
-        Refusal::NotBuilt => (StatusCode::NOT_IMPLEMENTED, 5011),
     }
 }
 

@@ -30,6 +30,7 @@ pub mod epoch_document;
 pub mod error;
 pub mod events;
 pub mod examples;
+pub mod fleet;
 pub mod fleet_scores;
 pub mod gateway_jwt;
 pub mod gauges;
@@ -78,7 +79,6 @@ pub mod payout_schedules;
 pub mod payouts;
 pub mod people;
 pub mod planes;
-mod planned;
 pub mod pool_health;
 pub mod pool_metrics;
 pub mod pool_scores;
@@ -179,6 +179,9 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(replication::pause))
         .routes(routes!(replication::resume))
         .routes(routes!(replication::resync))
+        .routes(routes!(fleet::managers))
+        .routes(routes!(fleet::nodes))
+        .routes(routes!(fleet::summary))
         .routes(routes!(archives::list))
         .routes(routes!(archives::download))
         .routes(routes!(compliance::report))
@@ -304,7 +307,7 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::show))
-        .below("/api/v1", planned::add(v1))
+        .below("/api/v1", v1)
 }
 
 /// The whole site. The files of the UI stand outside of the rules.
@@ -350,6 +353,8 @@ mod audit_tests;
 mod evidence_tests;
 #[cfg(test)]
 mod field_tests;
+#[cfg(test)]
+mod fleet_cluster_tests;
 #[cfg(test)]
 mod fleet_tests;
 #[cfg(test)]

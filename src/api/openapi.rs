@@ -19,6 +19,7 @@ use super::compliance::ReportFormat as ComplianceReportFormat;
 use super::enrolment::{TokenSort, TokenStatus};
 use super::error::ErrorBody;
 use super::examples;
+use super::fleet::OfFour as FleetNodeStatus;
 use super::fleet_scores::HistoryRange;
 use super::listing::Order as ListOrder;
 use super::nodes::Sort as NodeSort;
@@ -40,7 +41,7 @@ use crate::wire::{HEADER_NODE, HEADER_SIGNATURE};
     // Schemas of query parameters are not found through their routes.
     components(schemas(
         ErrorBody, HistoryRange, Metric, MetricType, Scope, TimeRange, ListOrder, NodeSort, PoolSort, UserSort, UserStatus, TokenSort,
-        TokenStatus, PayoutExportFormat, PayoutSort, AlertSort, AlertStateAsked, AuditSort, AuditExportFormat, ComplianceReportFormat, OverlayRange, StatementFormat
+        TokenStatus, PayoutExportFormat, PayoutSort, AlertSort, AlertStateAsked, AuditSort, AuditExportFormat, ComplianceReportFormat, FleetNodeStatus, OverlayRange, StatementFormat
     ))
 )]
 struct Head;
@@ -48,7 +49,7 @@ struct Head;
 /// The scheme that routes declare; the document shows the real ones in its place.
 pub const SCHEME: &str = "access";
 
-const ABOUT: &str = "Nodes, proof of operational time, work credits and payouts. Errors have the body `ErrorBody`. Routes marked `x-planned` answer 501.
+const ABOUT: &str = "Nodes, proof of operational time, work credits and payouts. Errors have the body `ErrorBody`.
 
 The scopes in a route's security requirement are what its caller must have, all of them; `x-roles` are the roles that do. `x-node-access` says what \
      the route is to a node: `none`, `own` (the id in the path must be its own), `each` (every id in the body must be), `any`, \

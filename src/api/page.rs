@@ -83,15 +83,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Page, ApiError> {
         let Query(raw) = Query::<PageQuery>::from_request_parts(parts, state).await?;
-        let number = |text: Option<String>, default: u32| text.map_or(Some(default), |text| digits(&text));
-        let page = number(raw.page, 1).filter(|page| (1..=MAX_PAGE).contains(page));
-        let limit = number(raw.limit, DEFAULT_LIMIT).filter(|limit| (1..=MAX_LIMIT).contains(limit));
         let mut errors = FieldErrors::default();
+        let page = raw.page.map_or(Some(1), |text| digits(&text)).filter(|page| (1..=MAX_PAGE).contains(page));
         errors.require(page.is_some(), "page", "must be a whole number from 1 to 100000");
-        errors.require(limit.is_some(), "limit", "must be a whole number from 1 to 100");
+        let limit = limit(&mut errors, raw.limit);
         errors.finish()?;
-        Ok(Page { page: page.unwrap_or(1), limit: limit.unwrap_or(DEFAULT_LIMIT) })
+        Ok(Page { page: page.unwrap_or(1), limit })
     }
+}
+
+/// Rows of a page, the default where none is given; what is wrong is added to `errors`.
+pub fn limit(errors: &mut FieldErrors, text: Option<String>) -> u32 {
+    let limit = text.map_or(Some(DEFAULT_LIMIT), |text| digits(&text)).filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    errors.require(limit.is_some(), "limit", "must be a whole number from 1 to 100");
+    limit.unwrap_or(DEFAULT_LIMIT)
 }
 
 /// Digits only: the standard parser also takes a plus sign.

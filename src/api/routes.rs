@@ -4,7 +4,6 @@
 use axum::Router;
 use axum::routing::MethodRouter;
 use utoipa::openapi::HttpMethod;
-use utoipa::openapi::path::Operation;
 use utoipa_axum::PathItemExt;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
@@ -20,8 +19,6 @@ pub trait Handlers {
 pub trait Routes {
     fn empty() -> Self;
     fn routes<H: Handlers>(self, handlers: H) -> Self;
-    /// A route whose operation is written by hand.
-    fn route(self, path: &str, method: HttpMethod, handler: MethodRouter<AppState>, operation: impl FnOnce() -> Operation) -> Self;
     fn below(self, prefix: &str, inner: Self) -> Self;
 }
 
@@ -33,10 +30,6 @@ impl Routes for Router<AppState> {
     fn routes<H: Handlers>(self, _: H) -> Self {
         let (path, handlers) = H::served();
         Router::route(self, &path, handlers)
-    }
-
-    fn route(self, path: &str, _: HttpMethod, handler: MethodRouter<AppState>, _: impl FnOnce() -> Operation) -> Self {
-        Router::route(self, path, handler)
     }
 
     fn below(self, prefix: &str, inner: Self) -> Self {
@@ -51,12 +44,6 @@ impl Routes for OpenApiRouter<AppState> {
 
     fn routes<H: Handlers>(self, _: H) -> Self {
         OpenApiRouter::routes(self, H::documented())
-    }
-
-    fn route(self, path: &str, method: HttpMethod, handler: MethodRouter<AppState>, operation: impl FnOnce() -> Operation) -> Self {
-        let mut router = OpenApiRouter::route(self, path, handler);
-        router.get_openapi_mut().paths.add_path_operation(path, vec![method], operation());
-        router
     }
 
     fn below(self, prefix: &str, inner: Self) -> Self {

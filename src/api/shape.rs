@@ -44,8 +44,7 @@ impl Shape {
         Shape {
             schemas: Arc::default(),
             body: operation.pointer("/requestBody/content/application~1json/schema").cloned().map(Arc::new),
-            // What is planned will say what it reads.
-            bodiless: operation["requestBody"].is_null() && operation["x-planned"] != true,
+            bodiless: operation["requestBody"].is_null(),
             open: false,
             parameters: Arc::new(named.collect()),
         }

@@ -10,6 +10,7 @@ use super::audit_export::EXPORTS;
 use super::commands::Waiting;
 use super::epoch_closing::EpochCloser;
 use super::events::Watchers;
+use super::fleet::{FleetReader, FleetReads, PATIENCE};
 use super::gateway_jwt::Gateway;
 use super::health::External;
 use super::hosts::Hosts;
@@ -163,6 +164,7 @@ pub struct Shared {
     pub money: Money,
     /// What replication last did.
     pub replication: Replication,
+    pub(super) fleet: FleetReads,
 }
 
 /// What `app` brings along.
@@ -182,6 +184,8 @@ pub struct Parts {
     pub money: Money,
     /// What replication last did.
     pub replication: Replication,
+    /// Who asks the cluster; none where none is configured.
+    pub fleet: Option<Arc<dyn FleetReader>>,
     pub signer: Arc<dyn Signer>,
     pub epoch_closer: Arc<dyn EpochCloser>,
 }
@@ -200,6 +204,7 @@ impl AppState {
             payer,
             money,
             replication,
+            fleet,
             signer,
             epoch_closer,
         } = parts;
@@ -235,6 +240,7 @@ impl AppState {
             payer,
             money,
             replication,
+            fleet: FleetReads::new(fleet, PATIENCE),
             store,
         }))
     }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::epoch_closing::EpochCloser;
+use super::fleet::FleetReader;
 use super::settings::FixedConfiguration;
 use super::wallet::{NoSigner, Pending};
 use super::{ApiSettings, AppState, Parts, router};
@@ -58,10 +59,23 @@ impl Site {
     pub fn with(settings: ApiSettings) -> Site {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        Site::over(dir, data, Driver::new(T, BootMs(5_000)), settings)
+        Site::over(dir, data, Driver::new(T, BootMs(5_000)), settings, None)
     }
 
-    fn over(dir: tempfile::TempDir, data: std::path::PathBuf, driver: Driver, settings: ApiSettings) -> Site {
+    /// One whose cluster is read by this.
+    pub fn beside(fleet: Arc<dyn FleetReader>) -> Site {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        Site::over(dir, data, Driver::new(T, BootMs(5_000)), ApiSettings::default(), Some(fleet))
+    }
+
+    fn over(
+        dir: tempfile::TempDir,
+        data: std::path::PathBuf,
+        driver: Driver,
+        settings: ApiSettings,
+        fleet: Option<Arc<dyn FleetReader>>,
+    ) -> Site {
         let clock = Clock::driven(&driver, TrustPolicy::Earned, Timestamp(0));
         let options =
             StoreOptions { dir: data, core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into(), device: device::real() };
@@ -82,6 +96,7 @@ impl Site {
             payer: Simulated.payer(),
             money: Money::default(),
             replication: Replication::default(),
+            fleet,
             signer: Arc::new(NoSigner),
             epoch_closer: Arc::new(NoEpochs),
         });
@@ -95,7 +110,7 @@ impl Site {
         let (dir_of_store, settings) = (state.store.dir().to_owned(), ApiSettings::clone(&state.settings()));
         state.store.close();
         drop(state);
-        Site::over(dir, dir_of_store, driver, settings)
+        Site::over(dir, dir_of_store, driver, settings, None)
     }
 
     pub async fn send(&self, request: Request<Body>) -> Response {

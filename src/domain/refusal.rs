@@ -178,6 +178,8 @@ refusals! {
     CompactionRunning = "a compaction of this file goes on already",
     BackupRunning = "a backup is being made already",
     ReplicationNotConfigured = "no cluster is configured: set mongodb.uri, or MONGODB_URI, and start the manager again",
+    FleetUnreachable = "the cluster does not answer, or not in time: what is there is not known now",
+    FleetBusy = "others are asking the cluster: try again in a moment",
     AlreadyErased = "this was erased before",
     AuditCheckRunning = "the audit log is being checked already",
     BatchNotFound = "no batch of payouts has this id",
@@ -187,7 +189,6 @@ refusals! {
     ScheduleMoved = "somebody else changed the schedule meanwhile",
     DeliveryNotFound = "the outbox has no message with this number",
     DeliveryAlive = "this message is still being delivered; only one that was given up can be taken out",
-    NotBuilt = "this route is planned and not built yet",
 }
 
 #[cfg(test)]

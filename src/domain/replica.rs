@@ -1,6 +1,7 @@
 //! What goes to the cluster where many managers meet: documents, in no database's terms.
 
 pub mod cluster;
+pub mod fleet;
 pub mod lag;
 pub mod pace;
 mod plain;

@@ -1,5 +1,6 @@
-//! The cluster where documents of many managers meet. Knows nothing of when and why; one request each, nothing twice.
+//! The cluster where documents of many managers meet. Knows nothing of when and why; one request each, nothing twice. `fleet` reads what all of them wrote.
 
+mod fleet;
 mod mongo;
 mod values;
 

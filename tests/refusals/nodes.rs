@@ -277,5 +277,4 @@ async fn requests_that_are_none() {
     guarded.refused("11 MB", ask(Method::POST, nodes, &[auth, json], &huge).await, (413, "1003", "BodyTooLarge")).await;
     guarded.refused("a wrong method", ask(Method::PATCH, nodes, &[auth, json], fine).await, (405, "1005", "MethodNotAllowed")).await;
     guarded.refused("a wrong path", ask(Method::POST, "/api/v1/nowhere", &[auth, json], fine).await, (404, "1006", "RouteNotFound")).await;
-    guarded.call("a planned route", Method::GET, "/fleet/managers", None, (501, "5011", "NotBuilt")).await;
 }

@@ -36,7 +36,6 @@ type Operation = {
   requestBody?: { content: Content };
   responses?: Record<string, Answer>;
   security?: Record<string, string[]>[];
-  'x-planned'?: boolean;
   'x-roles'?: string[];
   'x-node-access'?: string;
   'x-fresh-factor'?: boolean;
@@ -165,7 +164,6 @@ function show(api: OpenApi): void {
     if (operation['x-roles']?.length) said.push(`roles ${operation['x-roles'].join(', ')}`);
     if (operation['x-node-access'] && operation['x-node-access'] !== 'none') said.push(`nodes: ${operation['x-node-access']}`);
     if (operation['x-fresh-factor']) said.push('confirmed session');
-    if (operation['x-planned']) said.push('planned');
     return make('ul', 'access', ...said.map((text) => make('li', '', text)));
   }
 

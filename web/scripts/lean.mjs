@@ -29,6 +29,17 @@ const CUTS = [
   ['svelte/src/internal/client/reactivity/sources.js', 'if ((flags & EAGER_EFFECT) !== 0) {', 'if (false) {'],
   ['svelte/src/internal/client/reactivity/effects.js', /var (t|transitions) = effect\.nodes && effect\.nodes\.t;/g, 'const $1 = null;'],
   ['svelte/src/internal/client/dom/blocks/each.js', /\(flags & EACH_IS_ANIMATED\) !== 0/g, 'false'],
+  // So what leaves is gone at once, and nothing is on its way out.
+  ['svelte/src/internal/client/reactivity/effects.js', 'if (remaining > 0) {', 'if (false) {'],
+  ['svelte/src/internal/client/dom/blocks/each.js', /\(\) => \{\s+if \(group\) \{[^]*?\n\t\t\t\},/, 'null,'],
+  ['svelte/src/internal/client/dom/blocks/each.js', 'if (remaining === 0) {', 'if (true) {'],
+  ['svelte/src/internal/client/dom/blocks/each.js', /state\.outrogroups !== null/g, 'false'],
+  ['svelte/src/internal/client/dom/blocks/branches.js', ' || this.#outroing.has(k)', ''],
+  ['svelte/src/internal/client/dom/blocks/branches.js', /^\t+(#outroing = new Set\(\)|this\.#outroing\.\w+\(\w+\));$/gm, ''],
+  // State is whole: what changes is another value, never within one (`lean-components` holds to it).
+  ['svelte/src/internal/client/proxy.js', 'export function proxy(value) {', 'export const proxy = (value) => value;\nfunction deep(value) {'],
+  ['svelte/src/internal/client/proxy.js', 'return Object.is(get_proxied_value(a), get_proxied_value(b));', 'return Object.is(a, b);'],
+  ['svelte/src/internal/client/reactivity/sources.js', 'should_proxy ? proxy(value) : value', 'value'],
   // Nothing is caught by a boundary: errors are thrown on, and the root needs none.
   ['svelte/src/internal/client/render.js', "import { boundary } from './dom/blocks/boundary.js';", "import { branch } from './reactivity/effects.js';\nconst boundary = (node, _, children) => branch(() => children(node));"],
   // An error is known by its name.
@@ -116,6 +127,16 @@ const CUTS = [
   ['uplot/dist/uPlot.esm.js', '[axis.font, axis.labelFont].forEach', '[axis.font].forEach'],
   ['uplot/dist/uPlot.esm.js', /^\t\t\taxis\.labelFont = pxRatioFont\(axis\.labelFont\);$/m, ''],
   ['uplot/dist/uPlot.esm.js', /^\tlabelFont,$/gm, ''],
+  // What no chart sets, and what follows no other chart.
+  ['uplot/dist/uPlot.esm.js', 'if (syncKey != null) {', 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', /^\tif \(opts\.id != null\)\n\t\troot\.id = opts\.id;$/m, ''],
+  ['uplot/dist/uPlot.esm.js', /^\tconst (_fmtDate = .*|markers    = legend\.markers;)$/gm, ''],
+  ['uplot/dist/uPlot.esm.js', 'opts.tzDate || ', ''],
+  ['uplot/dist/uPlot.esm.js', 'opts.ms || 1e-3', '1e-3'],
+  ['uplot/dist/uPlot.esm.js', 'ifNull(opts.mode, 1)', '1'],
+  ['uplot/dist/uPlot.esm.js', 'opts.drawOrder || ', ''],
+  ['uplot/dist/uPlot.esm.js', 'ifNull(opts.alignGaps, 0)', '0'],
+  ['uplot/dist/uPlot.esm.js', 'ifNull(opts?.alignGaps, 0)', '0'],
   ['uplot/dist/uPlot.esm.js', /^\tconst syncOpts = assign\(\{[^]*?cursor\.sync = syncOpts;$/m, ''],
 ];
 
@@ -129,7 +150,15 @@ const SHORTER = [
   [/,?\s*\$\$slots: \{ [\w:, ]+ \}/g, ''],
   [/\$\.(?:only_child|child)\((\w+)(?:, true)?\)/g, '$.child($1)'],
   [/\$\.first_child\((\w+), true\)/g, '$.first_child($1)'],
+  // No state is deep, and a text that is what it was is not written again.
+  [/(\$\.set\(\w+, \$\$value), true\)/g, '$1)'],
+  [/^(\s*\$\.set\(.*), true\);$/gm, '$1);'],
+  [/\$\.template_effect\(\(\$0\) => \$\.set_text\((\w+), \$0\), \[\(\) => (.*)\]\);$/gm, '$.template_effect(() => $.set_text($1, $2));'],
 ];
+
+/** What never changes is handed on as it is, and not through a getter. */
+const GETTER = /\bget (\w+)\(\) \{\s+return (\w+);\s+\}(?!,\s+set\b)/g;
+const constants = (code) => code.replace(GETTER, (getter, name, value) => (code.match(new RegExp(`\\b(const|let|var) ${value}\\b`, 'g'))?.join() === `const ${value}` ? `${name}: ${value}` : getter));
 
 /** Every event that a component listens to, said once instead of in each of them. */
 const EVENTS = ['click', 'input', 'change', 'keydown', 'focusin', 'pointerdown', 'pointermove'];
@@ -183,12 +212,13 @@ export function lean() {
       apply: 'build',
       transform(code, id) {
         if (id.endsWith('/src/main.ts')) return { code: `import { delegate } from 'svelte/internal/client';\ndelegate(${JSON.stringify(EVENTS)});\n${code}`, map: null };
+        if (/\.svelte(\.ts)?$/.test(id) && code.includes('$.proxy(')) throw new Error(`${id} has deep state, which the build has not: make it $state.raw`);
         if (!id.endsWith('.svelte')) return;
         for (const [, events] of code.matchAll(DELEGATE)) {
           const unknown = JSON.parse(`[${events.replaceAll("'", '"')}]`).find((event) => !EVENTS.includes(event));
           if (unknown) throw new Error(`${id} listens to ${unknown}, which EVENTS in lean.mjs does not have`);
         }
-        return { code: siblings(SHORTER.reduce((text, [from, to]) => text.replace(from, to), code.replace(DELEGATE, ''))), map: null };
+        return { code: siblings(constants(SHORTER.reduce((text, [from, to]) => text.replace(from, to), code.replace(DELEGATE, '')))), map: null };
       },
     },
   ];

@@ -4,7 +4,7 @@
 import { gzipSync } from 'node:zlib';
 
 /** Letters of a piece that are compared at a time. */
-const SHINGLE = 12;
+const SHINGLE = 8;
 /** How far gzip looks back. */
 const WINDOW = 32 * 1024;
 /** Longer pieces have more in common with anything: how much of that is made up for. */

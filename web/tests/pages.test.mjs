@@ -14,7 +14,7 @@ let ids;
 async function signedIn(options = {}) {
   const context = await browser.newContext({ reducedMotion: 'reduce', storageState, ...options });
   // A node without a payout address is answered 404, which the browser itself logs.
-  const complaints = await watch(context, (text) => /^Failed to load resource.* 404 .*\/payout-address$/.test(text));
+  const complaints = await watch(context, (text) => /^Failed to load resource.* (404 .*\/payout-address|409 .*\/fleet\/summary)$/.test(text));
   const money = watchMoney(context);
   return { context, complaints, money, page: await context.newPage() };
 }
@@ -72,6 +72,7 @@ const PAGES = [
   ['storage', () => '/storage'],
   ['storage-backups', () => '/storage?tab=backups'],
   ['replication', () => '/replication'],
+  ['fleet', () => '/fleet'],
   ['settings', () => '/settings'],
   ['setup', () => '/setup'],
   ['about', () => '/about'],

@@ -1,7 +1,7 @@
 // Runs the browser tests. `flow` is the first hour with a real manager and a real agent, on an empty data folder and a free port; `pages`, `behaviour`,
-// `money`, `storage`, `replication` and `verify` look at the demo, a fleet with a history on a driven clock; `live` pays with the fake TRON node. What is started here is stopped here.
+// `money`, `storage`, `replication`, `fleet` and `verify` look at the demo, a fleet with a history on a driven clock; `live` pays with the fake TRON node. What is started here is stopped here.
 //
-//   LUCID_BIN=target/debug/lucid-node-management LUCID_DEMO=target/debug/examples/demo node web/tests/run.mjs [flow] [pages] [behaviour] [money] [storage] [replication] [verify] [live]
+//   LUCID_BIN=target/debug/lucid-node-management LUCID_DEMO=target/debug/examples/demo node web/tests/run.mjs [flow] [pages] [behaviour] [money] [storage] [replication] [fleet] [verify] [live]
 //
 // The fake node is the example `tron_node` beside the demo.
 import { spawn } from 'node:child_process';
@@ -169,7 +169,7 @@ const wants = (name) => wanted.length === 0 || wanted.includes(name);
 let good = true;
 try {
   if (!LUCID_BIN || !LUCID_DEMO) throw new Error('set LUCID_BIN to the binary under test, and LUCID_DEMO to the example `demo`');
-  const files = ['pages', 'behaviour', 'money', 'storage', 'replication', 'verify'].filter(wants).map((name) => `${name}.test.mjs`);
+  const files = ['pages', 'behaviour', 'money', 'storage', 'replication', 'fleet', 'verify'].filter(wants).map((name) => `${name}.test.mjs`);
   if (files.length > 0) good = (await fleet(resolve(LUCID_DEMO), files)) && good;
   if (wants('live')) good = (await liveMoney(resolve(LUCID_BIN), join(dirname(resolve(LUCID_DEMO)), 'tron_node'))) && good;
   if (wants('flow')) good = (await firstHour(resolve(LUCID_BIN))) && good;

@@ -15,7 +15,7 @@ use crate::domain::replica::cluster::{Claim, Managed, Position, Round, Trouble};
 use crate::domain::replica::{Document, Fields, Rev};
 use crate::gateways::chain::Boxed;
 
-const MANAGERS: &str = "managers";
+pub(super) const MANAGERS: &str = "managers";
 const POSITIONS: &str = "manager_positions";
 const PARTS: &str = "manager_rounds";
 /// Where the connection string names no database.
@@ -125,8 +125,20 @@ impl Mongo {
     }
 
     async fn find(&self, collection: &str, filter: Doc, fields: Doc, limit: i64) -> Result<Vec<Doc>, Trouble> {
+        self.find_within(collection, filter, fields, limit, None).await
+    }
+
+    /// The same, for which the server may take so many ms.
+    pub(super) async fn find_within(
+        &self,
+        collection: &str,
+        filter: Doc,
+        fields: Doc,
+        limit: i64,
+        max_time_ms: Option<i64>,
+    ) -> Result<Vec<Doc>, Trouble> {
         // One page in one answer: no cursor is left open there.
-        let command = doc! {
+        let mut command = doc! {
             "find": collection,
             "filter": filter,
             "projection": fields,
@@ -135,6 +147,12 @@ impl Mongo {
             "batchSize": limit,
             "singleBatch": true,
         };
+        command.extend(max_time_ms.map(|ms| ("maxTimeMS".to_owned(), Bson::Int64(ms))));
+        self.first_batch(command).await
+    }
+
+    /// The documents of a question that has all of them in its one answer.
+    pub(super) async fn first_batch(&self, command: Doc) -> Result<Vec<Doc>, Trouble> {
         let answer = self.ask(command).await?;
         let page = answer.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
         let page = page.map_err(|_| Trouble::Refused("its answer has no documents".into()))?;

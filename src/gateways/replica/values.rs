@@ -88,7 +88,7 @@ fn whole(of: &Doc, name: &str) -> Option<i64> {
     }
 }
 
-fn number<T: TryFrom<i64>>(of: &Doc, name: &str) -> Option<T> {
+pub(super) fn number<T: TryFrom<i64>>(of: &Doc, name: &str) -> Option<T> {
     T::try_from(whole(of, name)?).ok()
 }
 
@@ -100,7 +100,13 @@ fn text(of: &Doc, name: &str) -> Option<String> {
     of.get_str(name).ok().map(str::to_owned)
 }
 
-fn moment(of: &Doc, name: &str) -> Option<Timestamp> {
+/// What somebody else wrote, of at most so many bytes; none where there is nothing.
+pub(super) fn fair_text(of: &Doc, name: &str, longest: usize) -> Option<String> {
+    let text = of.get_str(name).ok().filter(|text| !text.is_empty())?;
+    Some(text[..text.floor_char_boundary(longest)].to_owned())
+}
+
+pub(super) fn moment(of: &Doc, name: &str) -> Option<Timestamp> {
     of.get_datetime(name).ok().map(|at| Timestamp(at.timestamp_millis()))
 }
 

@@ -1,4 +1,4 @@
-//! Indexes of the collections: those of seed 004, and what its times of retention ask for.
+//! Indexes of the collections: those of seed 004, what its times of retention ask for, and what the fleet is filtered by.
 
 use crate::gateways::replica::{GONE_AT, Index};
 
@@ -20,6 +20,8 @@ const fn gone(collection: &'static str) -> Index {
 /// Those of one collection follow each other. None is unique: many managers write into one collection.
 pub const INDEXES: &[Index] = &[
     on("nodes", &[("node_id", UP)]),
+    on("nodes", &[("manager_id", UP)]),
+    on("nodes", &[("region", UP)]),
     on("nodes", &[("status", UP)]),
     on("nodes", &[("pool_id", UP)]),
     on("nodes", &[("node_type", UP)]),

@@ -677,9 +677,9 @@ mod tests {
                     break;
                 }
             }
-            Err(Refusal::NotBuilt.into())
+            Err(Refusal::PoolFull.into())
         });
-        assert_eq!(answer, Err(crate::storage::fault::WriteError::Refused(Refusal::NotBuilt)));
+        assert_eq!(answer, Err(crate::storage::fault::WriteError::Refused(Refusal::PoolFull)));
         let failure = failure.lock().unwrap().take();
         failure.map_or(Ok(()), Err)
     }

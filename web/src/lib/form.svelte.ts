@@ -64,3 +64,11 @@ export class Form {
     return Object.keys(fields).length > 0;
   }
 }
+
+/** What is typed into a form: an object of which each field is state, with the fields that it begins with. */
+export function typed<T extends object>(begin: T): T {
+  let now = $state.raw(begin);
+  const draft = {} as T;
+  for (const key of Object.keys(begin) as (keyof T)[]) Object.defineProperty(draft, key, { enumerable: true, get: () => now[key], set: (value) => (now = { ...now, [key]: value }) });
+  return draft;
+}

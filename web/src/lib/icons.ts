@@ -27,6 +27,7 @@ export const ICONS = [
   'menu',
   'minus',
   'moon',
+  'network',
   'pencil',
   'play',
   'plus',

@@ -28,6 +28,7 @@ export const PAGES: Record<PageName, Page> = {
   enrol: { title: 'Enrol a node', role: 'operator', under: 'nodes' },
   storage: { title: 'Storage', role: 'viewer' },
   replication: { title: 'Replication', role: 'viewer' },
+  fleet: { title: 'Fleet', role: 'viewer' },
   settings: { title: 'Settings', role: 'viewer' },
   about: { title: 'About', role: 'viewer' },
   setup: { title: 'Set up', role: 'admin' },
@@ -44,7 +45,7 @@ export async function loadPage(name: PageName): Promise<Component<any>> {
 export const NAVIGATION = [
   ['overview', 'nodes', 'pools', 'poot', 'alerts'],
   ['payouts', 'money', 'ledger'],
-  ['storage', 'replication', 'audit', 'settings', 'about'],
+  ['storage', 'replication', 'fleet', 'audit', 'settings', 'about'],
 ] as const satisfies readonly (readonly PageName[])[];
 
 export type NavPage = (typeof NAVIGATION)[number][number];

@@ -13,6 +13,7 @@ export { default as audit } from '../pages/Audit.svelte';
 export { default as enrol } from '../pages/Enrol.svelte';
 export { default as storage } from '../pages/Storage.svelte';
 export { default as replication } from '../pages/Replication.svelte';
+export { default as fleet } from '../pages/Fleet.svelte';
 export { default as settings } from '../pages/Settings.svelte';
 export { default as about } from '../pages/About.svelte';
 export { default as setup } from '../pages/Setup.svelte';

@@ -1,7 +1,7 @@
 // Which page a path names. History routing: the manager answers every unknown path with index.html.
 
 /** Pages without a part of their own in the path. */
-const PLAIN = ['overview', 'nodes', 'pools', 'poot', 'payouts', 'money', 'ledger', 'alerts', 'audit', 'enrol', 'storage', 'replication', 'settings', 'about', 'setup'] as const;
+const PLAIN = ['overview', 'nodes', 'pools', 'poot', 'payouts', 'money', 'ledger', 'alerts', 'audit', 'enrol', 'storage', 'replication', 'fleet', 'settings', 'about', 'setup'] as const;
 type Plain = (typeof PLAIN)[number];
 
 export type Route =

@@ -13,8 +13,8 @@ function stored(): Theme {
 }
 
 class Appearance {
-  #theme = $state<Theme>(stored());
-  #system = $state(matchMedia('(prefers-color-scheme: dark)').matches);
+  #theme = $state.raw<Theme>(stored());
+  #system = $state.raw(matchMedia('(prefers-color-scheme: dark)').matches);
   readonly dark: boolean = $derived(this.#theme === 'system' ? this.#system : this.#theme === 'dark');
 
   constructor() {

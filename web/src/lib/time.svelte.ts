@@ -17,7 +17,7 @@ export function noteServerDate(header: string | null, sentAtMs: number, received
 
 class Ticking {
   /** Unix milliseconds by the manager's clock. */
-  nowMs = $state(Date.now());
+  nowMs = $state.raw(Date.now());
 
   constructor() {
     setInterval(() => this.tick(), 1_000);

@@ -753,7 +753,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The managers of the cluster */
+        /**
+         * The managers of the cluster
+         * @description As it has them, in pages; `as_of` says when it was read.
+         */
         get: operations["get_fleet_managers"];
         put?: never;
         post?: never;
@@ -770,7 +773,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The nodes of all managers */
+        /**
+         * The nodes of all managers
+         * @description As the cluster has them, in pages. What is seen of a node (status, score, heartbeat) is of its `seen_at`. Nodes that were deleted are none.
+         */
         get: operations["get_fleet_nodes"];
         put?: never;
         post?: never;
@@ -787,7 +793,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The cluster in numbers */
+        /**
+         * The cluster in numbers
+         * @description Of one manager or one region, if so.
+         */
         get: operations["get_fleet_summary"];
         put?: never;
         post?: never;
@@ -4636,6 +4645,122 @@ export interface components {
         };
         /** @enum {string} */
         FinalPayoutStage: "closing" | "paying" | "held";
+        /** @description A manager as the cluster has it. What its document does not say is null. */
+        FleetManager: {
+            /** @description It ended, and said so. */
+            has_ended?: boolean | null;
+            /** @description It is the one that answers. */
+            is_this: boolean;
+            /** @example manager_3f1c */
+            manager_id: string;
+            /**
+             * Format: uint64
+             * @description Nodes of it in the cluster.
+             */
+            nodes: number;
+            region?: string | null;
+            /**
+             * Format: date-time
+             * @description When it last said that it lives, by its own clock: twice a minute while it replicates.
+             */
+            seen_at?: string | null;
+            version?: string | null;
+            /**
+             * Format: date-time
+             * @description Its documents are one state of its store, of then; null too while they are copied.
+             */
+            whole_at?: string | null;
+        };
+        /** @description By id. */
+        FleetManagers: {
+            /**
+             * Format: date-time
+             * @description When the cluster was read.
+             */
+            as_of: string;
+            managers: components["schemas"]["FleetManager"][];
+            /** @description `cursor` of the next page; null on the last one. */
+            next_cursor?: string | null;
+        };
+        /** @description A node as the cluster has it. What its document does not say is null. */
+        FleetNode: {
+            /** @example starting */
+            detailed_status?: string | null;
+            /** @description Of its document; no other node has it. */
+            id: string;
+            /** @description It is a node of the manager that answers. */
+            is_own: boolean;
+            /** Format: date-time */
+            last_heartbeat?: string | null;
+            manager_id?: string | null;
+            name?: string | null;
+            node_id?: string | null;
+            /** @example worker */
+            node_type?: string | null;
+            pool_id?: string | null;
+            /**
+             * Format: double
+             * @description 0 to 100; null before the first one.
+             */
+            poot_score?: number | null;
+            region?: string | null;
+            /**
+             * Format: date-time
+             * @description When its manager said what it sees: each 5 minutes while it replicates.
+             */
+            seen_at?: string | null;
+            /**
+             * @description As of `seen_at`: `active`, `inactive`, `maintenance` or `error`.
+             * @example active
+             */
+            status?: string | null;
+        };
+        /**
+         * @description Word of a node's document.
+         * @enum {string}
+         */
+        FleetNodeStatus: "active" | "inactive" | "maintenance" | "error";
+        /** @description By manager, and in the order of their enrolment. */
+        FleetNodes: {
+            /**
+             * Format: date-time
+             * @description When the cluster was read.
+             */
+            as_of: string;
+            /** @description `cursor` of the next page; null on the last one. */
+            next_cursor?: string | null;
+            nodes: components["schemas"]["FleetNode"][];
+        };
+        FleetRegionCount: {
+            /** Format: uint64 */
+            managers: number;
+            /** @description Null: no region is set. */
+            name?: string | null;
+            /** Format: uint64 */
+            nodes: number;
+        };
+        FleetStatusCount: {
+            /** @description Null: no status is known. */
+            name?: string | null;
+            /** Format: uint64 */
+            nodes: number;
+        };
+        /** @description Counted while managers go on writing: two numbers of it may be of two moments. */
+        FleetSummary: {
+            /**
+             * Format: date-time
+             * @description When the cluster was read.
+             */
+            as_of: string;
+            /** @description By name. */
+            by_region: components["schemas"]["FleetRegionCount"][];
+            /** @description The most frequent first. */
+            by_status: components["schemas"]["FleetStatusCount"][];
+            /** Format: uint64 */
+            managers: number;
+            /** Format: uint64 */
+            nodes: number;
+        };
         /** @enum {string} */
         FreezeKind: "unknown_transfer" | "missing_funds" | "restored" | "person" | "ledger_broken";
         FreezeView: {
@@ -11672,21 +11797,50 @@ export interface operations {
     };
     get_fleet_managers: {
         parameters: {
-            query?: never;
+            query?: {
+                region?: string;
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "as_of": "2026-09-21T14:13:20Z",
+                     *       "managers": [
+                     *         {
+                     *           "has_ended": false,
+                     *           "is_this": false,
+                     *           "manager_id": "manager_3f1c",
+                     *           "nodes": 1,
+                     *           "region": "Basel",
+                     *           "seen_at": "2026-09-21T14:13:20Z",
+                     *           "version": "0.1.0",
+                     *           "whole_at": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["FleetManagers"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description no cluster is configured (`ReplicationNotConfigured`) */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11694,26 +11848,75 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            503: components["responses"]["Unavailable"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            /** @description the cluster does not answer within 8 s, or refuses (`FleetUnreachable`); others are asking it (`FleetBusy`) */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
         };
     };
     get_fleet_nodes: {
         parameters: {
-            query?: never;
+            query?: {
+                manager_id?: string;
+                region?: string;
+                status?: components["schemas"]["FleetNodeStatus"];
+                node_type?: components["schemas"]["NodeType"];
+                pool_id?: string;
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "as_of": "2026-09-21T14:13:20Z",
+                     *       "next_cursor": "text",
+                     *       "nodes": [
+                     *         {
+                     *           "detailed_status": "starting",
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "is_own": false,
+                     *           "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *           "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_type": "worker",
+                     *           "pool_id": "pool_default",
+                     *           "poot_score": 1.5,
+                     *           "region": "Basel",
+                     *           "seen_at": "2026-09-21T14:13:20Z",
+                     *           "status": "active"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["FleetNodes"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description no cluster is configured (`ReplicationNotConfigured`) */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11721,26 +11924,66 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            503: components["responses"]["Unavailable"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            /** @description the cluster does not answer within 8 s, or refuses (`FleetUnreachable`); others are asking it (`FleetBusy`) */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
         };
     };
     get_fleet_summary: {
         parameters: {
-            query?: never;
+            query?: {
+                manager_id?: string;
+                region?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "as_of": "2026-09-21T14:13:20Z",
+                     *       "by_region": [
+                     *         {
+                     *           "managers": 1,
+                     *           "name": "attic-pi",
+                     *           "nodes": 1
+                     *         }
+                     *       ],
+                     *       "by_status": [
+                     *         {
+                     *           "name": "attic-pi",
+                     *           "nodes": 1
+                     *         }
+                     *       ],
+                     *       "managers": 1,
+                     *       "nodes": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["FleetSummary"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description no cluster is configured (`ReplicationNotConfigured`) */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11748,7 +11991,18 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            503: components["responses"]["Unavailable"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            /** @description the cluster does not answer within 8 s, or refuses (`FleetUnreachable`); others are asking it (`FleetBusy`) */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
         };
     };
     get_ledger: {
