@@ -156,10 +156,6 @@ const SHORTER = [
   [/\$\.template_effect\(\(\$0\) => \$\.set_text\((\w+), \$0\), \[\(\) => (.*)\]\);$/gm, '$.template_effect(() => $.set_text($1, $2));'],
 ];
 
-/** What never changes is handed on as it is, and not through a getter. */
-const GETTER = /\bget (\w+)\(\) \{\s+return (\w+);\s+\}(?!,\s+set\b)/g;
-const constants = (code) => code.replace(GETTER, (getter, name, value) => (code.match(new RegExp(`\\b(const|let|var) ${value}\\b`, 'g'))?.join() === `const ${value}` ? `${name}: ${value}` : getter));
-
 /** Every event that a component listens to, said once instead of in each of them. */
 const EVENTS = ['click', 'input', 'change', 'keydown', 'focusin', 'pointerdown', 'pointermove'];
 const DELEGATE = /^\$\.delegate\(\[(.*)\]\);$/gm;
@@ -218,7 +214,7 @@ export function lean() {
           const unknown = JSON.parse(`[${events.replaceAll("'", '"')}]`).find((event) => !EVENTS.includes(event));
           if (unknown) throw new Error(`${id} listens to ${unknown}, which EVENTS in lean.mjs does not have`);
         }
-        return { code: siblings(constants(SHORTER.reduce((text, [from, to]) => text.replace(from, to), code.replace(DELEGATE, '')))), map: null };
+        return { code: siblings(SHORTER.reduce((text, [from, to]) => text.replace(from, to), code.replace(DELEGATE, ''))), map: null };
       },
     },
   ];
