@@ -446,7 +446,7 @@ impl Cluster for Mongo {
     }
 
     fn drop_parts(&self, before: Rev, but: Option<Rev>) -> Boxed<'_, Result<(), Trouble>> {
-        let but = but.map_or(Bson::Null, |but| rev(but).into());
+        let but = but.map_or(Bson::Null, rev);
         let others = doc! { "_id": self.own(), "round": { "$lt": rev(before), "$ne": but } };
         let command = doc! { "delete": PARTS, "deletes": [{ "q": others, "limit": 0 }] };
         Box::pin(async move { Ok(self.ask_to_keep(command).await.map(drop)?) })
