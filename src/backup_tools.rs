@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lucid::app::control::{Done, Line, ask_backup};
-use lucid::app::rebuild;
+use lucid::app::rebuild::{self, Metrics};
 use lucid::clock::{Clock, boot_id};
 use lucid::config::Config;
 use lucid::domain::audit::{Act, Actor};
@@ -125,6 +125,9 @@ pub struct RestoreArgs {
     /// Id of the manager that the cluster is to bring back
     #[arg(long, value_name = "ID", requires = "from_mongodb")]
     manager: Option<String>,
+    /// Measurements that come along from the cluster
+    #[arg(long, value_name = "WHICH", requires = "from_mongodb", default_value = "hourly")]
+    metrics: Metrics,
     /// Folder of the store that takes its place; it may be empty, or not be there
     #[arg(long, value_name = "DIR")]
     data_dir: String,
@@ -141,8 +144,8 @@ const AFTERWARDS: &str = "Payouts are frozen: what left the wallet since the bac
                           start by `money unfreeze`. People, tokens and settings are as they were when the backup was made.\n";
 
 /// The same of one that came from the cluster.
-const OF_CLUSTER: &str = "It came from the cluster, which has no passwords, second factors, sessions and tokens: give people new passwords by `users reset-password NAME`. Measurements are \
-                          not in it. The manager that it was must not start again: its card is out of date.\n";
+const OF_CLUSTER: &str = "It came from the cluster, which has no passwords, second factors, sessions and tokens: give people new passwords by `users reset-password NAME`. Of \
+                          measurements it has what hours come to. The manager that it was must not start again: its card is out of date.\n";
 
 /// What came from the cluster; it goes when it has been restored, or was not.
 struct Fetched(PathBuf);
@@ -154,7 +157,7 @@ impl Drop for Fetched {
 }
 
 /// Fetches a store from the cluster into a folder beside the one that it will be in.
-fn fetch(uri: String, manager: &str, kit: &Contents, dir: &Path) -> Result<Fetched, Failure> {
+fn fetch(uri: String, manager: &str, kit: &Contents, dir: &Path, metrics: Metrics) -> Result<Fetched, Failure> {
     let of_environment = |text: String| if text == "-" { std::env::var("MONGODB_URI").ok() } else { Some(text) };
     let uri = of_environment(uri).ok_or_else(|| misused("--from-mongodb -: MONGODB_URI is not set"))?;
     std::fs::create_dir_all(dir).map_err(failed)?;
@@ -173,7 +176,7 @@ fn fetch(uri: String, manager: &str, kit: &Contents, dir: &Path) -> Result<Fetch
     let fetching = async {
         replica::check_uri(&uri).await?;
         let options = replica::Options { uri, manager: manager.to_owned(), region: String::new(), version: String::new() };
-        rebuild::fetch(&Mongo::new(options), manager, kit, &fetched.0, &mut tell).await.map_err(|why| why.0)
+        rebuild::fetch(&Mongo::new(options), manager, kit, &fetched.0, metrics, &mut tell).await.map_err(|why| why.0)
     };
     let outcome = runtime.block_on(fetching);
     if told > 0 {
@@ -191,7 +194,7 @@ pub fn restore(args: RestoreArgs) -> Result<(), Failure> {
     let fetched = match (args.from_mongodb, &args.manager, &kit) {
         // One that was cut is finished, whatever is asked for.
         (Some(_), ..) if restore::is_pending(dir) => None,
-        (Some(uri), Some(manager), Some(kit)) => Some(fetch(uri, manager, kit, dir)?),
+        (Some(uri), Some(manager), Some(kit)) => Some(fetch(uri, manager, kit, dir, args.metrics)?),
         _ => None,
     };
     let is_of_cluster = fetched.is_some();

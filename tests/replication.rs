@@ -7,12 +7,14 @@ mod fleet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lucid::app::rebuild;
+use lucid::app::rebuild::{self, Metrics};
+use lucid::domain::ids::NodeIndex;
 use lucid::domain::metrics::Sample;
 use lucid::gateways::replica::Cluster;
 use lucid::live::{Doing, Job};
+use lucid::storage::replica::measured;
 use lucid::storage::restore::{self, Order};
-use lucid::storage::{device, recovery};
+use lucid::storage::{device, present, recovery};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -58,6 +60,25 @@ async fn everything_goes_once_then_what_changed() {
     assert!(gone.len() == 1 && !gone[0].contains_key("record") && gone[0].get_datetime("deleted_at").is_ok(), "{gone:?}");
     let indexes = database.collection::<Document>("nodes").list_index_names().await.unwrap();
     assert!(indexes.iter().any(|name| name.contains("deleted_at")), "{indexes:?}");
+}
+
+/// By the field that says since when a row is gone, the cluster lets go of its document: of one that is there again it must not.
+#[tokio::test]
+async fn a_row_that_is_there_again_has_no_end() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("there_again").await);
+    let site = site(dir.path(), &uri).await;
+    let id = site.client.post("/nodes", json!({ "name": "attic", "node_type": "worker" })).await["node_id"].as_str().unwrap().to_owned();
+    replicate(&site).await;
+    let path = format!("/nodes/{id}");
+    let of_names = doc! { "table": "node_names", "deleted_at": { "$exists": true } };
+    site.client.put(&path, json!({ "name": "cellar" })).await;
+    replicate(&site).await;
+    assert_eq!(all(&database, "manager_records", of_names.clone()).await.len(), 1, "a name that nobody has");
+    site.client.put(&path, json!({ "name": "attic" })).await;
+    replicate(&site).await;
+    let gone = all(&database, "manager_records", of_names).await;
+    assert!(gone.len() == 1 && gone[0].get_bool("deleted").unwrap(), "the other one is gone now: {gone:?}");
+    assert_equal(&site, &database).await;
 }
 
 /// Beside its row, a node's document says what is seen of it; leaves say the scores.
@@ -305,6 +326,14 @@ async fn any_history_of_changes_and_faults_ends_equal_and_is_restorable_all_the_
     let mut machines = [site.enrol("attic").await, site.enrol("cellar").await];
     let mut whole: Option<(lucid::domain::replica::Rev, copy::State)> = None;
     let (mut rounds, mut deaths) = (0, 0);
+    // Before anybody deletes them: there are scores, whatever follows.
+    for _ in 0..30 {
+        site.next_slot(5_000);
+        for machine in &mut machines {
+            machine.report(site.now_ms(), Sample::default()).await.unwrap();
+        }
+    }
+    site.pass_slots(0).await;
     for _ in 0..60 {
         for _ in 0..random.within(0, 4) {
             change(&site.client, &mut random).await;
@@ -423,7 +452,7 @@ async fn measurements_go_hour_by_hour_and_gaps_are_told() {
     assert!(times.clone().any(|at| at >= until) && !times.clone().any(|at| from <= at && at < until), "{gaps:?}");
 }
 
-/// Thousands of rows wait, and the link breaks again and again: each run goes on where the one before got to, until there is a round.
+/// Thousands of rows wait, and the link breaks at any request again and again: each run goes on where the one before got to, until there is a round.
 #[tokio::test]
 async fn over_a_link_that_breaks_again_and_again_a_round_gets_through() {
     let (dir, (uri, database)) = (TempDir::new().unwrap(), database("breaks").await);
@@ -433,11 +462,11 @@ async fn over_a_link_that_breaks_again_and_again_a_round_gets_through() {
     for node in 0..120 {
         site.client.post("/nodes", json!({ "name": format!("node-{node}"), "node_type": "worker" })).await;
     }
-    let (mut context, mut rows) = (site.app.context.clone(), 0);
+    let (mut context, mut requests) = (site.app.context.clone(), 0);
     let real: Arc<dyn Cluster> = site.app.context.cluster.clone().unwrap();
-    context.cluster = Some(Faulty::before_rows(real, move || {
-        rows += 1;
-        if rows <= 8 || rows % 8 == 0 { Fate::Lost } else { Fate::Fine }
+    context.cluster = Some(Faulty::before(real, move || {
+        requests += 1;
+        if requests <= 8 || requests % 12 == 0 { Fate::Lost } else { Fate::Fine }
     }));
     let (mut runs, mut is_whole) = (0, false);
     loop {
@@ -451,7 +480,7 @@ async fn over_a_link_that_breaks_again_and_again_a_round_gets_through() {
         context.replication.wish(|wishes| wishes.now = true);
         context.run(Job::Replication).await.unwrap();
         let status = context.replication.status();
-        assert!(runs < 8 || status.failures <= 1, "something arrives in each run: {status:?}");
+        assert!(runs < 10 || status.failures <= 1, "something arrives in each run: {status:?}");
         let (_, state) = restorable(&site, &uri, &database).await.expect("there is a round all the time");
         if !is_whole && state != first {
             assert_same(&before, &state, "the round that got through is no state of the store");
@@ -581,9 +610,9 @@ async fn a_store_comes_back_from_the_cluster() {
     let kit = recovery::make(store, &lucid::crypto::stretch("correct horse", &salt), &salt, site.driver.reading().wall).unwrap();
     let kit = recovery::open(&kit, "correct horse").unwrap();
     let (manager, from) = (store.manager_id.as_str().to_owned(), fresh.path().join("fetched"));
-    let manifest = rebuild::fetch(real.as_ref(), &manager, &kit, &from, &mut |_| ()).await.unwrap();
+    let manifest = rebuild::fetch(real.as_ref(), &manager, &kit, &from, Metrics::Hourly, &mut |_| ()).await.unwrap();
     assert_eq!(manifest.manager_id, manager);
-    let other = rebuild::fetch(real.as_ref(), "manager_of_others", &kit, &fresh.path().join("other"), &mut |_| ()).await;
+    let other = rebuild::fetch(real.as_ref(), "manager_of_others", &kit, &fresh.path().join("other"), Metrics::Hourly, &mut |_| ()).await;
     assert!(other.unwrap_err().0.contains("recovery kit"));
     let (place, now) = (fresh.path().join("data"), site.app.clock.now());
     let order = Order { from: &from, dir: &place, kit: Some(&kit), boot_id: "boot".into(), now, device: device::real() };
@@ -598,6 +627,17 @@ async fn a_store_comes_back_from_the_cluster() {
     assert!(differ.iter().all(|table| ["store", "money", "absences", "audit"].contains(table)), "{differ:?}");
     let kept = |(table, name): &(&str, Vec<u8>)| *table != "audit" || brought.contains_key(&("audit", name.clone()));
     assert!(whole.keys().all(kept));
+
+    // What hours came to is there again, to the last digit; samples are not.
+    let hours = |site: &Site| {
+        let (mut found, end) = (Vec::new(), measured::end(&site.app.store).unwrap());
+        let nodes: Vec<NodeIndex> = (0..10).map(NodeIndex).collect();
+        present::hours(&site.app.store, &nodes, (end - 48, end), |node, hour, summary| found.push((node, hour, summary))).unwrap();
+        found
+    };
+    let before = hours(&site);
+    assert!(!before.is_empty());
+    assert_eq!(hours(&again), before);
 
     // It takes over once the former one is not heard any more, and that one never writes again.
     assert_eq!(catch_up(&again).await.doing, Doing::Current);

@@ -43,7 +43,7 @@ const NODES_PER_POOL: usize = 1_000;
 const PREPARED_AT_ONCE: u32 = 120;
 
 pub struct Local {
-    app: App,
+    pub app: App,
     driver: Driver,
     nodes: Vec<(NodeIndex, NodeId)>,
     pools: Vec<PoolId>,
@@ -61,13 +61,18 @@ fn cpu_seconds() -> f64 {
 impl Local {
     /// A manager with `nodes` enrolled nodes whose clock shows `start`.
     pub async fn new(dir: &Path, start: Slot, nodes: usize) -> Local {
-        Local::in_pools_of(NODES_PER_POOL, dir, start, nodes).await
+        Local::in_pools_of(NODES_PER_POOL, dir, start, nodes, &[]).await
     }
 
-    async fn in_pools_of(per_pool: usize, dir: &Path, start: Slot, nodes: usize) -> Local {
+    /// With more settings.
+    pub async fn with(dir: &Path, start: Slot, nodes: usize, settings: &[(&'static str, &str)]) -> Local {
+        Local::in_pools_of(NODES_PER_POOL, dir, start, nodes, settings).await
+    }
+
+    async fn in_pools_of(per_pool: usize, dir: &Path, start: Slot, nodes: usize, settings: &[(&'static str, &str)]) -> Local {
         let driver = Driver::new(start.start(), BootMs(60_000));
         let flags = [("storage.data_dir", dir.to_str().unwrap()), ("pools.max_nodes_per_pool", "1000")];
-        let flags = flags.map(|(key, value)| (key, key, value.to_owned())).to_vec();
+        let flags = flags.iter().chain(settings).map(|(key, value)| (*key, *key, (*value).to_owned())).collect();
         let config = Config::load(&Sources { flags, ..Sources::default() }).unwrap().config;
         let clock_driver = driver.clone();
         let app = App::open(&config, &move |config, high| Clock::driven(&clock_driver, config.clock.trust, high)).await.unwrap();
@@ -235,7 +240,7 @@ impl Local {
         core::epochs::count(&self.app.store.read().unwrap()).unwrap()
     }
 
-    fn close(self) {
+    pub fn close(self) {
         self.app.store.close();
     }
 }
@@ -379,8 +384,8 @@ pub struct Written {
 const WARM_HOURS: u32 = 4;
 
 /// Machines that report every slot, and a manager that does what is due.
-struct Days {
-    local: Local,
+pub struct Days {
+    pub local: Local,
     lives: Vec<Life>,
     run: u64,
     round: u32,
@@ -388,7 +393,7 @@ struct Days {
 }
 
 impl Days {
-    async fn new(local: Local, work: Work) -> Days {
+    pub async fn new(local: Local, work: Work) -> Days {
         local.app.context.run_all().await.unwrap();
         let lives = (0..local.nodes.len()).map(|node| Life::new(node as u64)).collect();
         let run = local.app.store.intake.run;
@@ -414,7 +419,7 @@ impl Days {
     }
 
     /// One more slot; seconds of processor time, without the making of samples.
-    async fn slot(&mut self) -> f64 {
+    pub async fn slot(&mut self) -> f64 {
         self.round += 1;
         self.local.next_slot(10_000);
         let samples: Vec<Sample> =
@@ -443,7 +448,7 @@ impl Days {
         cpu_seconds() - before
     }
 
-    async fn slots(&mut self, count: u32) -> f64 {
+    pub async fn slots(&mut self, count: u32) -> f64 {
         let mut cpu = 0.0;
         for _ in 0..count {
             cpu += self.slot().await;
@@ -497,7 +502,7 @@ pub struct Day {
 pub async fn day(dir: &Path, nodes: usize, per_pool: usize, until: Slot) -> Day {
     let slots = (24 + WARM_HOURS) * 120;
     let first = until.minus(slots);
-    let local = Local::in_pools_of(per_pool, dir, first.minus(1), nodes).await;
+    let local = Local::in_pools_of(per_pool, dir, first.minus(1), nodes, &[]).await;
     local.write_year(first).await;
     let hours = peers::folder_bytes(&dir.join("cold"));
     let mut days = Days::new(local, Work { samples: true, epochs: true }).await;

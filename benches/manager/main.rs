@@ -20,6 +20,7 @@ mod outputs;
 mod payouts;
 mod peers;
 mod process;
+mod replication;
 mod storage;
 mod table;
 mod transport;
@@ -130,7 +131,11 @@ impl Bench {
         if self.wants("writes") {
             self.writes().await;
         }
-        // By its name alone: it takes minutes, and the peers have to be installed.
+        // By its name alone, as the next one: it takes minutes, and the server of the tests.
+        if self.only.is_some() && self.wants("replication") {
+            self.replication().await;
+        }
+        // The peers have to be installed.
         if self.only.is_some() && self.wants("storage") {
             self.storage().await;
         }
@@ -394,6 +399,58 @@ impl Bench {
         }
     }
 
+    async fn replication(&mut self) {
+        let (_cluster, address) = process::start_cluster();
+        let uri = |database: &str| format!("mongodb://{address}/{database}");
+        let [without, away, there] = ["without", "away", "there"].map(|name| self.dir.join(format!("replication-{name}")));
+        let now = Clock::system(TrustPolicy::Always, Timestamp(0)).now().wall;
+        let weeks = replication::weeks([&without, &away, &there], [&uri("away"), &uri("there")], now).await;
+        let day = |bytes: f64| format!("{:.1} MB a day", bytes / f64::from(replication::DAYS) / 1e6);
+        let [none, offline, online] = weeks.each_ref().map(|week| week.written);
+        self.table.add("week_without", "written in a week of 100 nodes, no cluster configured", day(none), "", none / 1e6);
+        for (key, what, bytes) in [("week_away", "… the cluster away all week", offline), ("week_there", "… the cluster there", online)]
+        {
+            self.table.add(key, what, format!("{}: {:.3} of that", day(bytes), bytes / none), "", bytes / none);
+        }
+        let ratio = weeks[1].cpu / weeks[0].cpu;
+        let what = "processor for reports, flushes, epochs and postings of that week, the cluster away, beside none configured";
+        self.table.add("week_cpu", what, format!("{ratio:.3} of {:.0} s", weeks[0].cpu), "1.05", ratio);
+
+        let (idle, _) = set_up(&without).await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let bare = idle.process.memory();
+        idle.process.terminate();
+        let (manager, person) = set_up_with(&away, &[("MONGODB_URI", uri("away"))]).await;
+        let caught_up = replication::until(&person, &manager, |view| view["state"] == "current" && !view["consistent_at"].is_null()).await;
+        let text = format!(
+            "{} documents, {:.1} MB in {:.1} s: {}/s; RSS at most {:.0} MB, {:.0} without; {:.1} MB written meanwhile",
+            grouped(caught_up.documents),
+            caught_up.bytes / 1e6,
+            caught_up.seconds,
+            grouped(caught_up.documents / caught_up.seconds),
+            megabytes(manager.process.memory().peak),
+            megabytes(bare.peak),
+            caught_up.written / 1e6,
+        );
+        let rate = caught_up.documents / caught_up.seconds;
+        self.table.add("catch_up", "catching up after that week", text, "", rate);
+        manager.process.terminate();
+
+        let settings = [("MONGODB_URI", uri("away")), ("LUCID__MONGODB__RAW_METRICS", "true".to_owned())];
+        let manager = process::start_manager_with(&away, FLUSH_SECONDS, &settings);
+        let person = Person::sign_in(&manager.base).await;
+        let raw = replication::until(&person, &manager, |view| view["documents_sent"].as_f64() > Some(100_000.0)).await;
+        let rate = raw.documents / raw.seconds;
+        let text = format!(
+            "{}/s, {:.0} bytes each; RSS at most {:.0} MB",
+            grouped(rate),
+            raw.bytes / raw.documents,
+            megabytes(manager.process.memory().peak)
+        );
+        self.table.add("catch_up_raw", "… every sample of it, the first hundred thousand", text, "", rate);
+        manager.process.terminate();
+    }
+
     /// Plain HTTP beside TLS, each with a manager of its own: what one has freed would be memory that the other does not ask for.
     async fn transport(&mut self) {
         const LISTENERS: usize = 250;
@@ -497,7 +554,7 @@ fn http() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
-struct Person {
+pub struct Person {
     base: String,
     http: reqwest::Client,
     token: String,
@@ -520,7 +577,7 @@ impl Person {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    async fn get_json(&self, path: &str) -> Value {
+    pub async fn get_json(&self, path: &str) -> Value {
         let answer = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).send().await.unwrap();
         serde_json::from_str(&answer.text().await.unwrap()).unwrap()
     }

@@ -172,6 +172,20 @@ pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// A server that speaks MongoDB's protocol, with its databases in memory, and where it listens; ends with what is returned.
+pub fn start_cluster() -> (Process, String) {
+    let address = format!("127.0.0.1:{}", free_port());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replication/server.sh");
+    let port = address.rsplit(':').next().unwrap();
+    // It ends when its standard input does, which this process holds.
+    let child = Command::new(script).arg(port).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let process = Process(child);
+    while TcpStream::connect(&address).is_err() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    (process, address)
+}
+
 /// An agent; a token is passed on its standard input.
 pub fn start_agent(base: &str, state_dir: &Path, token: Option<&str>) -> Process {
     let log = OpenOptions::new().create(true).append(true).open(state_dir.with_extension("log")).unwrap();

@@ -26,7 +26,7 @@ use crate::domain::time::Timestamp;
 /// From the request to its answer, waiting for one's turn included.
 pub const PATIENCE: Duration = Duration::from_secs(8);
 /// Beside the one whose turn it is: four people open the page, which asks three times.
-const QUEUE: usize = 11;
+pub(super) const QUEUE: usize = 11;
 
 /// The cluster, as the api needs it; `app` hands it over.
 pub trait FleetReader: Send + Sync {

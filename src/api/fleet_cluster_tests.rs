@@ -2,12 +2,13 @@
 
 use std::future::pending;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::fleet::{FleetReader, FleetReads};
+use super::fleet::{FleetReader, FleetReads, QUEUE};
 use super::testing::{Site, T};
 use super::wallet::Pending;
 use crate::domain::refusal::Refusal;
@@ -238,9 +239,16 @@ async fn a_cluster_that_is_silent_is_asked_once_at_a_time_and_not_for_long() {
     let reads = FleetReads::new(Some(Arc::clone(&made) as Arc<dyn FleetReader>), Duration::from_millis(200));
     let whose = Whose::default();
     let ask = || reads.read(|cluster| cluster.summary(&whose));
-    let answers: [Result<Summary, Refusal>; 6] = tokio::join!(ask(), ask(), ask(), ask(), ask(), ask()).into();
-    let away = Err(Refusal::FleetUnreachable);
-    assert_eq!(answers, [away.clone(), away.clone(), away.clone(), away.clone(), away, Err(Refusal::FleetBusy)]);
+    // All of them are under way before any of them ends.
+    let mut asking: Vec<_> = (0..QUEUE + 2).map(|_| Box::pin(ask())).collect();
+    let mut now = std::task::Context::from_waker(std::task::Waker::noop());
+    let answers: Vec<Poll<Result<Summary, Refusal>>> = asking.iter_mut().map(|asked| asked.as_mut().poll(&mut now)).collect();
+    assert_eq!(answers.iter().filter(|answer| answer.is_ready()).count(), 1);
+    assert_eq!(answers.last(), Some(&Poll::Ready(Err(Refusal::FleetBusy))));
+    asking.pop();
+    for asked in asking {
+        assert_eq!(asked.await, Err(Refusal::FleetUnreachable));
+    }
     assert!(!made.asked().is_empty());
     assert_eq!(ask().await, Err(Refusal::FleetUnreachable), "the queue is empty again");
 }

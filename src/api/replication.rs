@@ -16,6 +16,7 @@ use crate::live::{Doing, Job, Status};
 use crate::storage::core::audit;
 use crate::storage::fault::Fault;
 use crate::storage::replica::marks;
+use crate::storage::replica::measured::Measured;
 use crate::storage::replica::waiting::{Waiting, collections, waiting};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -175,9 +176,11 @@ impl Standing {
         Ok(Some(Standing { state: seen(status.doing, is_paused), status, collections }))
     }
 
-    /// Documents in all; None while nobody knows.
+    /// Documents in all but measurements; None while nobody knows.
     pub fn waiting(&self) -> Option<u64> {
-        self.collections.iter().map(|of| of.documents).sum()
+        // Measurements follow hours later, and how many there are is not known before they are read.
+        let of_rounds = self.collections.iter().filter(|of| Measured::ALL.iter().all(|measured| measured.collection() != of.collection));
+        of_rounds.map(|of| of.documents).sum()
     }
 
     /// How old what the cluster has is, in seconds; 0 where nothing waits, None where nothing is known of it.

@@ -9,6 +9,7 @@ use crate::gateways::replica::{Cluster, Of};
 use crate::storage::recovery::Contents;
 use crate::storage::replica::catalog::leaving;
 use crate::storage::replica::documents::collection;
+use crate::storage::replica::measured::Measured;
 use crate::storage::replica::rebuild::{NotRebuilt, Rebuild, Sealed};
 
 /// In one request.
@@ -28,6 +29,14 @@ pub async fn whole(cluster: &dyn Cluster, manager: &str) -> Result<Managed, NotR
     Ok(managed)
 }
 
+/// Which measurements come along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Metrics {
+    /// What hours come to, as far as the cluster has them.
+    Hourly,
+    None,
+}
+
 /// Makes the folder, which must not be there. `tell` hears how many rows have come.
 ///
 /// # Errors
@@ -37,6 +46,7 @@ pub async fn fetch(
     manager: &str,
     kit: &Contents,
     folder: &Path,
+    metrics: Metrics,
     tell: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Manifest, NotRebuilt> {
     if kit.manager_id.as_str() != manager {
@@ -49,24 +59,38 @@ pub async fn fetch(
     for listed in leaving() {
         let of = Of { collection: collection(listed.table), table: listed.table };
         let mut last: Option<Vec<u8>> = None;
-        loop {
-            let rows = cluster.rows(of, last.as_deref(), PAGE).await.map_err(said)?;
-            let Some(end) = rows.last() else { break };
-            last = Some(end.name.clone());
-            count += u64::try_from(rows.len()).unwrap_or(u64::MAX);
-            let sealed: Vec<Sealed> = rows.into_iter().map(|row| (row.name, row.record)).collect();
+        while let Some(sealed) = next(cluster, of, &mut last).await? {
+            count += u64::try_from(sealed.len()).unwrap_or(u64::MAX);
             let rebuild = Arc::clone(&rebuild);
             tokio::task::spawn_blocking(move || rebuild.put(listed, &sealed)).await??;
             tell(count);
         }
     }
     lay_over(cluster, &rebuild, &round).await?;
+    if metrics == Metrics::Hourly {
+        let of = Of { collection: Measured::Hourly.collection(), table: Measured::Hourly.table() };
+        let mut last: Option<Vec<u8>> = None;
+        while let Some(sealed) = next(cluster, of, &mut last).await? {
+            count += u64::try_from(sealed.len()).unwrap_or(u64::MAX);
+            let rebuild = Arc::clone(&rebuild);
+            tokio::task::spawn_blocking(move || rebuild.put_hours(&sealed)).await??;
+            tell(count);
+        }
+    }
     let now = whole(cluster, manager).await?;
     if now.round.is_none_or(|now| now.rev != round.rev) {
         return Err(NotRebuilt("the manager wrote to the cluster meanwhile: end it, and try again".into()));
     }
     let rebuild = Arc::into_inner(rebuild).ok_or_else(|| NotRebuilt("a write is under way".into()))?;
     tokio::task::spawn_blocking(move || rebuild.finish()).await?
+}
+
+/// Some documents after the last ones.
+async fn next(cluster: &dyn Cluster, of: Of<'_>, last: &mut Option<Vec<u8>>) -> Result<Option<Vec<Sealed>>, NotRebuilt> {
+    let rows = cluster.rows(of, last.as_deref(), PAGE).await.map_err(said)?;
+    let Some(end) = rows.last() else { return Ok(None) };
+    *last = Some(end.name.clone());
+    Ok(Some(rows.into_iter().map(|row| (row.name, row.record)).collect()))
 }
 
 async fn lay_over(cluster: &dyn Cluster, rebuild: &Arc<Rebuild>, round: &Round) -> Result<(), NotRebuilt> {

@@ -45,7 +45,8 @@ pub trait Cluster: fmt::Debug + Send + Sync {
     /// From now on the documents are this round; None: no round, while they are copied anew. Only as long as the claim has not beaten since.
     fn turn<'a>(&'a self, claim: &'a Claim, round: Option<&'a Round>) -> Boxed<'a, Result<(), Trouble>>;
     fn positions(&self) -> Boxed<'_, Result<Vec<Position>, Trouble>>;
-    fn put_positions<'a>(&'a self, positions: &'a [Position]) -> Boxed<'a, Result<(), Trouble>>;
+    /// Over one of an earlier beat of the claim.
+    fn put_position<'a>(&'a self, claim: &'a Claim, position: &'a Position) -> Boxed<'a, Result<(), Trouble>>;
     /// Writes what is newer than what it has, in any order.
     fn write<'a>(&'a self, documents: &'a [Document]) -> Boxed<'a, Result<Vec<NotTaken>, Trouble>>;
     /// Sets fields of documents that are there, beside those of their rows: what is seen and not stored.

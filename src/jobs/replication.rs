@@ -47,6 +47,10 @@ pub struct Memory {
     begun: Option<rounds::Begun>,
     turned: Option<rounds::Turned>,
     pace: Pace,
+    /// Before anything goes again, so that the link is not taken beyond what was set.
+    owed: Duration,
+    /// The copy of which indexes and what is seen were looked after.
+    tended: Option<String>,
     seen: seen::Seen,
     /// The last beat that arrived.
     last_beat: u64,
@@ -259,6 +263,8 @@ impl Run<'_> {
         if self.memory.round != round {
             self.cluster.turn(self.held()?, round.as_ref()).await?;
             self.memory.round = round;
+            // Of another one, which nothing is written of any more.
+            self.memory.turned = None;
             self.context.replication.change(|status| status.round.clone_from(&self.memory.round));
         }
         Ok(())
@@ -266,7 +272,7 @@ impl Run<'_> {
 
     async fn put_position(&mut self, position: Position) -> Result<(), Halt> {
         let sealed = rows::sealed_position(&self.context.store.secrets, &position);
-        self.cluster.put_positions(&[sealed]).await?;
+        self.cluster.put_position(self.held()?, &sealed).await?;
         self.memory.positions.insert(position.table.clone(), position.clone());
         self.context.replication.change(|status| drop(status.positions.insert(position.table.clone(), position)));
         Ok(())
@@ -277,6 +283,7 @@ impl Run<'_> {
         if documents.is_empty() {
             return Ok(Vec::new());
         }
+        self.may_send().await?;
         let sent = Stopwatch::start();
         let answer = self.cluster.write(documents).await;
         let not_taken = self.answered(answer)?;
@@ -284,7 +291,7 @@ impl Run<'_> {
             let NotTaken { index, why } = last;
             let of = documents.get(*index).map_or("?", |document| document.table);
             let because = format!("{of}: {why}");
-            if not_taken.len() > MOST_NOT_TAKEN {
+            if is_of_all(&not_taken, documents.len()) {
                 self.refused = Some(format!("it did not take {} of {} documents; {because}", not_taken.len(), documents.len()));
             }
             tracing::warn!(count = not_taken.len(), because, "the cluster did not take documents");
@@ -294,7 +301,7 @@ impl Run<'_> {
                 status.not_taken_because = Some(because);
             });
         }
-        self.sent(documents.len() - not_taken.len(), documents.iter().map(Document::size).sum(), sent).await?;
+        self.sent(documents.len() - not_taken.len(), documents.iter().map(Document::size).sum(), &sent);
         Ok(not_taken)
     }
 
@@ -317,8 +324,8 @@ impl Run<'_> {
         answer
     }
 
-    /// After each request: counted, held to the bandwidth that was set, and where it took long a sign of life. A pause that was asked for begins here.
-    async fn sent(&mut self, documents: usize, bytes: usize, took: Stopwatch) -> Result<(), Halt> {
+    /// After each request: counted, and what it took of the bandwidth that was set is owed.
+    fn sent(&mut self, documents: usize, bytes: usize, took: &Stopwatch) {
         let count = |of: usize| u64::try_from(of).unwrap_or(u64::MAX);
         let took = took.elapsed();
         self.context.replication.change(|status| {
@@ -329,15 +336,20 @@ impl Run<'_> {
         let limit = self.context.settings.get().replication.limit_kb_per_second;
         if limit > 0 {
             let needs = Duration::from_millis(count(bytes).saturating_mul(1_000) / (u64::from(limit) << 10));
-            let mut left = needs.saturating_sub(took);
-            while left > LONGEST_SLEEP {
-                tokio::time::sleep(LONGEST_SLEEP).await;
-                left -= LONGEST_SLEEP;
-                self.go_on().await?;
-            }
-            tokio::time::sleep(left).await;
+            self.memory.owed = needs.saturating_sub(took);
         }
-        self.go_on().await
+    }
+
+    /// Before each request that carries rows: not before what went has been noted, so that none goes twice for having been waited for.
+    async fn may_send(&mut self) -> Result<(), Halt> {
+        self.go_on().await?;
+        while self.memory.owed > Duration::ZERO {
+            let some = self.memory.owed.min(LONGEST_SLEEP);
+            tokio::time::sleep(some).await;
+            self.memory.owed -= some;
+            self.go_on().await?;
+        }
+        Ok(())
     }
 
     /// A pause that was asked for begins here; a sign of life where it is time for one.
@@ -352,6 +364,11 @@ impl Run<'_> {
 /// Of a position.
 fn collection_of(table: &str) -> &'static str {
     Measured::ALL.into_iter().find(|of| of.table() == table).map_or_else(|| collection(table), Measured::collection)
+}
+
+/// Whether so many that were not taken are no matter of each of them.
+fn is_of_all(not_taken: &[NotTaken], sent: usize) -> bool {
+    not_taken.len() > MOST_NOT_TAKEN || (not_taken.len() == sent && sent > 1)
 }
 
 /// Rows are read and made documents where nothing waits for it.

@@ -90,8 +90,8 @@ impl Cluster for Faulty {
     fn positions(&self) -> Boxed<'_, Result<Vec<Position>, Trouble>> {
         self.through(self.inner.positions())
     }
-    fn put_positions<'a>(&'a self, positions: &'a [Position]) -> Boxed<'a, Result<(), Trouble>> {
-        self.through(self.inner.put_positions(positions))
+    fn put_position<'a>(&'a self, claim: &'a Claim, position: &'a Position) -> Boxed<'a, Result<(), Trouble>> {
+        self.through(self.inner.put_position(claim, position))
     }
     fn write<'a>(&'a self, documents: &'a [Document]) -> Boxed<'a, Result<Vec<NotTaken>, Trouble>> {
         let fate = self.fate();

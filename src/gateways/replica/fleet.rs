@@ -72,9 +72,10 @@ impl Mongo {
         let mut found = self.find_within(collection, filter, fields, limit.saturating_add(1), Some(MAX_TIME_MS)).await?;
         let is_more = found.len() > slice.limit;
         found.truncate(slice.limit);
+        let last = found.last().and_then(|found| found.get_str("_id").ok().map(str::to_owned));
         let named = found.into_iter().filter_map(|found| Some((found.get_str("_id").ok()?.to_owned(), found)));
         let rows: Vec<(String, Doc)> = named.filter(|(id, _)| (1..=LONGEST_TEXT).contains(&id.len())).collect();
-        let next = rows.last().map(|(id, _)| id.clone()).filter(|_| is_more);
+        let next = last.filter(|_| is_more);
         Ok((rows, next))
     }
 

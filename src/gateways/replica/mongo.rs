@@ -168,6 +168,18 @@ impl Mongo {
         }
     }
 
+    /// Writes one document over an older one, if it is there and fits; where a newer one is, that stays.
+    async fn put(&self, collection: &str, older: Doc, set: Doc) -> Result<(), Trouble> {
+        let update = doc! { "q": older, "u": { "$set": set }, "upsert": true };
+        let answer = self.ask_to_keep(doc! { "update": collection, "updates": [update] }).await?;
+        match first_error(&answer) {
+            Some(error) if !(is_duplicate(error) && is_of_id(error)) => {
+                Err(of_write(error).err().unwrap_or_else(|| Trouble::Refused(message(error))))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Ids of this manager's documents in its own collections.
     fn own(&self) -> Doc {
         doc! { "$gte": format!("{}/", self.options.manager), "$lt": format!("{}0", self.options.manager) }
@@ -246,10 +258,12 @@ impl Mongo {
         }
         let update = |document: &Document| {
             let mut change = doc! { "$set": set(document, &self.options.region) };
-            if document.record.is_none() {
+            match document.record {
                 // By the clock of the server, which is the one that lets go of it.
-                change.insert("$currentDate", doc! { GONE_AT: true });
-            }
+                None => change.insert("$currentDate", doc! { GONE_AT: true }),
+                // A row that is there again must not go for having been gone.
+                Some(_) => change.insert("$unset", doc! { GONE_AT: "" }),
+            };
             doc! { "q": older(document), "u": change, "upsert": true }
         };
         let updates: Vec<Doc> = of.iter().map(|at| update(&documents[*at])).collect();
@@ -370,14 +384,14 @@ impl Cluster for Mongo {
         })
     }
 
-    fn put_positions<'a>(&'a self, positions: &'a [Position]) -> Boxed<'a, Result<(), Trouble>> {
-        let manager = &self.options.manager;
-        let statement = |of: &Position| {
-            let q = doc! { "_id": format!("{manager}/{}", of.table), "manager_id": manager };
-            doc! { "q": q, "u": { "$set": position(of) }, "upsert": true }
-        };
-        let statements = positions.iter().map(statement).collect();
-        Box::pin(async move { self.update(POSITIONS, statements).await.map(drop) })
+    fn put_position<'a>(&'a self, claim: &'a Claim, of: &'a Position) -> Boxed<'a, Result<(), Trouble>> {
+        // One that was given up and arrives late is of another beat: what it says may have been taken back since.
+        let beat = i64::try_from(claim.beat).unwrap_or(i64::MAX);
+        let q =
+            doc! { "_id": format!("{}/{}", self.options.manager, of.table), "manager_id": &self.options.manager, "beat": { "$lte": beat } };
+        let mut set = position(of);
+        set.insert("beat", beat);
+        Box::pin(self.put(POSITIONS, q, set))
     }
 
     fn write<'a>(&'a self, documents: &'a [Document]) -> Boxed<'a, Result<Vec<NotTaken>, Trouble>> {
@@ -425,16 +439,7 @@ impl Cluster for Mongo {
     fn put_part(&self, of: Rev, part: u32, attempt: Rev, rows: Vec<u8>) -> Boxed<'_, Result<(), Trouble>> {
         let q = doc! { "_id": self.part_id(of, part), "manager_id": &self.options.manager, "attempt": { "$lt": rev(attempt) } };
         let set = doc! { "round": rev(of), "part": i64::from(part), "attempt": rev(attempt), "rows": bytes(&rows) };
-        let command = doc! { "update": PARTS, "updates": [{ "q": q, "u": { "$set": set }, "upsert": true }] };
-        Box::pin(async move {
-            let answer = self.ask_to_keep(command).await?;
-            match first_error(&answer) {
-                Some(error) if !(is_duplicate(error) && is_of_id(error)) => {
-                    Err(of_write(error).err().unwrap_or_else(|| Trouble::Refused(message(error))))
-                }
-                _ => Ok(()),
-            }
-        })
+        Box::pin(self.put(PARTS, q, set))
     }
 
     fn part(&self, of: Rev, part: u32) -> Boxed<'_, Result<Option<Vec<u8>>, Trouble>> {

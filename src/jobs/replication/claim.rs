@@ -55,7 +55,10 @@ impl Run<'_> {
                     || claim.starts > state.starts
                     || (claim.run == store.replica_run && claim.beat < self.memory.last_beat))
         });
-        let is_anew = is_of_others || (claim.is_some_and(|claim| claim.generation == own.generation) && self.is_another_past().await?);
+        // Who wrote last, and knows how far that was, need not look.
+        let wrote_last = claim.is_some_and(|claim| claim.run == store.replica_run && self.memory.tended.as_ref() == Some(&claim.copy));
+        let is_same_life = claim.is_some_and(|claim| claim.generation == own.generation);
+        let is_anew = is_of_others || (is_same_life && !wrote_last && self.is_another_past().await?);
         if let Some(claim) = claim.filter(|_| is_anew) {
             let starts = claim.starts;
             store.begin_marks_above(starts).await?;
@@ -80,18 +83,22 @@ impl Run<'_> {
         self.memory.last_beat = mine.beat;
         (self.memory.claim, self.memory.watched) = (Some(mine), None);
         self.context.replication.fulfilled(|wishes| wishes.takes_over = false);
-        (self.memory.beat_at, self.memory.seen) = (Some(now.boot), None);
+        self.memory.beat_at = Some(now.boot);
         // Looked at once more: a round that was given up may have turned late, up to the beat that is new now.
         self.memory.round = self.cluster.managed().await?.and_then(|Managed { round, .. }| round);
-        let positions = self.cluster.positions().await?;
-        let opened = positions.into_iter().filter_map(|position| rows::opened_position(&store.secrets, position));
-        self.memory.positions = opened.map(|position| (position.table.clone(), position)).collect();
-        let indexes = self.cluster.indexes(INDEXES).await?;
-        if !indexes.is_empty() {
-            tracing::warn!(?indexes, "the cluster has other indexes than it should; they are left as they are");
+        let copy = self.held()?.copy.clone();
+        if self.memory.tended.as_ref() != Some(&copy) {
+            let positions = self.cluster.positions().await?;
+            let opened = positions.into_iter().filter_map(|position| rows::opened_position(&store.secrets, position));
+            self.memory.positions = opened.map(|position| (position.table.clone(), position)).collect();
+            let indexes = self.cluster.indexes(INDEXES).await?;
+            if !indexes.is_empty() {
+                tracing::warn!(?indexes, "the cluster has other indexes than it should; they are left as they are");
+            }
+            self.context.replication.change(|status| status.indexes = indexes);
+            (self.memory.tended, self.memory.seen) = (Some(copy), None);
         }
         self.context.replication.change(|status| {
-            status.indexes = indexes;
             status.round.clone_from(&self.memory.round);
             status.positions.clone_from(&self.memory.positions);
         });

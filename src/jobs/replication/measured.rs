@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Halt, MOST_NOT_TAKEN, Run, reading};
+use super::{Halt, Run, is_of_all, reading};
 use crate::domain::replica::Rev;
 use crate::domain::replica::cluster::{Life, Position};
 use crate::live::Job;
@@ -15,7 +15,7 @@ use crate::storage::replica::measured::{self, Measured, Page, Place};
 /// What follows goes in the next run, which comes at once.
 const REQUESTS_A_RUN: u32 = 40;
 /// Hours of groups of nodes that came late, in one run.
-const LATE_A_RUN: usize = 40;
+const LATE_A_RUN: usize = 8;
 
 impl Run<'_> {
     pub(super) async fn measurements(&mut self, life: &Life) -> Result<(), Halt> {
@@ -25,9 +25,14 @@ impl Run<'_> {
             Measured::Raw => rules.raw_metrics,
         };
         let wanted: Vec<Measured> = Measured::ALL.into_iter().filter(wanted).collect();
-        let mut is_done = self.late(&wanted).await?;
-        for of in wanted {
-            is_done &= self.measurements_of(of, life).await?;
+        let mut is_done = self.late(&wanted, life).await?;
+        for of in Measured::ALL {
+            if wanted.contains(&of) {
+                is_done &= self.measurements_of(of, life).await?;
+            } else if self.place(of, life).is_some() {
+                // What comes late of it goes nowhere: switched on again, it begins at the beginning.
+                self.put_position(self.position(of, life, None)).await?;
+            }
         }
         if !is_done {
             self.context.nudges.nudge(Job::Replication);
@@ -35,13 +40,20 @@ impl Run<'_> {
         Ok(())
     }
 
+    fn place(&self, of: Measured, life: &Life) -> Option<Place> {
+        // In any life of the store: an hour that is there stays as it is.
+        let position = self.memory.positions.get(of.table()).filter(|at| at.life.copy == life.copy)?;
+        Place::decode(position.through.as_deref()?)
+    }
+
+    fn position(&self, of: Measured, life: &Life, at: Option<Place>) -> Position {
+        Position { table: of.table().into(), life: life.clone(), scan: Rev(0), through: at.map(Place::encode), is_whole: true }
+    }
+
     /// False: more of it waits.
     async fn measurements_of(&mut self, of: Measured, life: &Life) -> Result<bool, Halt> {
         let store = &self.context.store;
-        let end = measured::end(store)?;
-        // In any life of the store: an hour that is there stays as it is.
-        let known = self.memory.positions.get(of.table()).filter(|at| at.life.copy == life.copy).and_then(|at| at.through.clone());
-        let mut at = match known.and_then(|bytes| Place::decode(&bytes)) {
+        let mut at = match self.place(of, life) {
             Some(at) => at,
             None => Place::of_hour(measured::beginning(store, of)?),
         };
@@ -49,52 +61,47 @@ impl Run<'_> {
             let rev = self.fenced().await?.hot_rev;
             self.write(&[gap(&self.context.store.secrets, of, (at.hour, oldest), rev)?]).await?;
             at = Place::of_hour(oldest);
-            self.put_place(of, life, at).await?;
+            self.put_position(self.position(of, life, Some(at))).await?;
         }
-        let mut requests = 0;
-        while at.hour < end {
-            if requests == REQUESTS_A_RUN {
-                return Ok(false);
+        for _ in 0..REQUESTS_A_RUN {
+            if at.hour >= measured::end(&self.context.store)? {
+                return Ok(true);
             }
             let fenced = self.fenced().await?;
             let (store, wanted, rev) = (Arc::clone(&self.context.store), self.batch().documents, fenced.hot_rev);
             let page: Page = reading(move || Ok(measured::page(&store, &fenced.core, of, at, rev, wanted)?)).await?;
-            at = page.next;
-            if page.documents.is_empty() && at.hour < end {
-                continue;
-            }
             let not_taken = self.write(&page.documents).await?;
-            if not_taken.len() > MOST_NOT_TAKEN {
+            if is_of_all(&not_taken, page.documents.len()) {
                 return Ok(true);
             }
-            requests += 1;
-            self.put_place(of, life, at).await?;
+            at = page.next;
+            self.put_position(self.position(of, life, Some(at))).await?;
+            self.go_on().await?;
         }
-        Ok(true)
+        Ok(false)
     }
 
     /// Hours that were rolled up again since they were sent. False: more of them wait.
-    async fn late(&mut self, wanted: &[Measured]) -> Result<bool, Halt> {
-        let store = &self.context.store;
-        let late = store.late_hours(LATE_A_RUN)?;
+    async fn late(&mut self, wanted: &[Measured], life: &Life) -> Result<bool, Halt> {
+        let late = self.context.store.late_hours(LATE_A_RUN)?;
         let is_done = late.len() < LATE_A_RUN;
         for LateHour { mark, hour, group } in late {
-            for of in wanted {
-                let fenced = self.fenced().await?;
-                let (store, of) = (Arc::clone(&self.context.store), *of);
-                let read = move || Ok(measured::documents(&store, &fenced.core, of, hour, &hours::nodes_of(group), fenced.hot_rev)?);
-                let documents = reading(read).await?;
-                for some in documents.chunks(self.batch().documents) {
-                    self.write(some).await?;
+            // What was not sent yet goes as it is by then.
+            let sent = wanted.iter().filter(|of| self.place(**of, life).is_some_and(|at| at.hour >= hour));
+            for of in sent.copied().collect::<Vec<_>>() {
+                for nodes in hours::nodes_of(group).chunks((self.batch().documents / of.per_node()).max(1)) {
+                    let fenced = self.fenced().await?;
+                    let (store, nodes) = (Arc::clone(&self.context.store), nodes.to_vec());
+                    let read = move || Ok(measured::documents(&store, &fenced.core, of, hour, &nodes, fenced.hot_rev)?);
+                    let documents = reading(read).await?;
+                    let not_taken = self.write(&documents).await?;
+                    if is_of_all(&not_taken, documents.len()) {
+                        return Ok(true);
+                    }
                 }
             }
             self.context.store.arrived(Which::Hot, vec![mark]).await?;
         }
         Ok(is_done)
-    }
-
-    async fn put_place(&mut self, of: Measured, life: &Life, at: Place) -> Result<(), Halt> {
-        let table = of.table().into();
-        self.put_position(Position { table, life: life.clone(), scan: Rev(0), through: Some(at.encode()), is_whole: true }).await
     }
 }

@@ -168,12 +168,13 @@ impl Run<'_> {
                 self.cluster.drop_parts(begun.rev, begun.after).await?;
             }
             let part = rows::part(&self.context.store.secrets, begun.rev, &marked)?;
+            self.may_send().await?;
             let (sent, size) = (Stopwatch::start(), part.len());
             let arrived = self.cluster.put_part(begun.rev, begun.parts, at.core_rev, part).await;
             self.answered(arrived)?;
             begun.parts = begun.parts.saturating_add(1);
             begun.pass.last = Some(last);
-            self.sent(0, size, sent).await?;
+            self.sent(0, size, &sent);
         }
     }
 
@@ -189,7 +190,10 @@ impl Run<'_> {
         let round = self.memory.round.as_ref().map(|round| round.rev);
         match &self.memory.turned {
             Some(turned) if round == Some(turned.rev) => self.apply().await,
-            _ => Ok(()),
+            _ => {
+                self.memory.turned = None;
+                Ok(())
+            }
         }
     }
 

@@ -1,10 +1,11 @@
 //! What is seen of nodes and pools and is in none of their rows: refreshed once an epoch, in documents that are there.
 
-use super::{Halt, Run, WHOLE};
+use super::{Halt, Run};
 use crate::domain::credits::Epoch;
 use crate::domain::ids::NodeIndex;
 use crate::domain::node::Node;
 use crate::domain::pool::Pool;
+use crate::domain::replica::cluster::Trouble;
 use crate::domain::replica::{Fields, Value};
 use crate::gateways::replica::Of;
 use crate::storage::core::tables::{NODES, POOLS};
@@ -20,14 +21,15 @@ impl Run<'_> {
         if self.memory.seen == Some(newest) {
             return Ok(());
         }
-        let seen = self.seen()?;
-        let of = Of { collection: collection(NODES.name), table: NODES.name };
-        for some in seen.chunks(WHOLE.documents) {
-            self.cluster.refresh(of, some).await?;
-        }
-        let of = Of { collection: collection(POOLS.name), table: POOLS.name };
-        for some in self.members()?.chunks(WHOLE.documents) {
-            self.cluster.refresh(of, some).await?;
+        for (table, seen) in [(NODES.name, self.seen()?), (POOLS.name, self.members()?)] {
+            for some in seen.chunks(self.batch().documents) {
+                let answer = self.cluster.refresh(Of { collection: collection(table), table }, some).await;
+                match self.answered(answer) {
+                    // A rule of one collection is no matter of what else goes.
+                    Err(Trouble::Refused(why)) => self.refused = Some(format!("{table}: {why}")),
+                    answer => answer?,
+                }
+            }
         }
         self.memory.seen = Some(newest);
         Ok(())

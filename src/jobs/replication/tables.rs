@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Halt, MOST_NOT_TAKEN, Run, WHOLE, reading};
+use super::{Halt, Run, WHOLE, is_of_all, reading};
 use crate::domain::replica::Document;
 use crate::domain::replica::cluster::{Life, Position};
 use crate::gateways::replica::{From, NotTaken, Of};
@@ -30,7 +30,7 @@ impl Run<'_> {
         loop {
             let page = self.page(listed, &at, &fenced).await?;
             let not_taken = self.write(&page.documents).await?;
-            if not_taken.len() > MOST_NOT_TAKEN {
+            if is_of_all(&not_taken, page.documents.len()) {
                 return Ok(false);
             }
             self.again(listed, &page.documents, &not_taken).await?;
@@ -92,7 +92,6 @@ impl Run<'_> {
             (true, None) => Marking::of_generation(self.context.store.generation),
             _ => at.scan,
         };
-        let (_, rev) = fenced.of(listed.file);
         let of = Of { collection: collection(listed.table), table: listed.table };
         let mut last: Option<Vec<u8>> = None;
         loop {
@@ -108,7 +107,8 @@ impl Run<'_> {
                 table: listed.table,
                 key: Vec::new(),
                 name: name.clone(),
-                rev,
+                // Above what it buries, and below all that was put in its place since.
+                rev: at.scan,
                 fields: Vec::new(),
                 record: None,
             };

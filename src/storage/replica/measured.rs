@@ -1,16 +1,19 @@
 //! Measurements as they go: of each hour that is over, node by node, its samples and what they come to. They are no part of rounds: an hour that is there says what
 //! it says whatever else is.
 
-use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use super::documents::measured as made;
 use crate::domain::ids::NodeIndex;
+use crate::domain::node::Node;
 use crate::domain::replica::{Document, Rev};
 use crate::domain::series::{SLOTS_PER_HOUR, Summary};
+use crate::domain::time::Slot;
 use crate::storage::Store;
+use crate::storage::core::tables::RETIRED_NODES;
 use crate::storage::fault::Fault;
 use crate::storage::hot::{self, Parts, hours};
-use crate::storage::table::{Key, Snapshot};
+use crate::storage::table::{Key, Read, Snapshot};
 use crate::storage::{present, tiers};
 
 /// Which measurements.
@@ -44,7 +47,7 @@ impl Measured {
     }
 
     /// Documents of one node and hour, at most.
-    fn per_node(self) -> usize {
+    pub fn per_node(self) -> usize {
         match self {
             Measured::Hourly => 1,
             Measured::Raw => SLOTS_PER_HOUR as usize,
@@ -99,23 +102,43 @@ pub struct Page {
     pub next: Place,
 }
 
-/// The documents of some nodes of an hour, about as many as wanted. Hours in which nobody measured are passed over.
+/// Looks at hours and some of their nodes for one page, at most: so that who finds nothing for years stops now and then.
+const LOOKS: usize = 200;
+
+/// About as many documents as wanted, from a place on. Hours of which evidence says that nobody measured are passed over.
 pub fn page(store: &Store, core: &Snapshot, of: Measured, from: Place, rev: Rev, wanted: usize) -> Result<Page, Fault> {
-    let end = end(store)?;
-    if from.node == 0 {
-        // Whoever sent a sample has a bit in a row of evidence.
-        let next = hot::first_evidence(&store.hot.read()?, hours::first_slot(from.hour))?.map_or(end, hours::hour_of).min(end);
-        if next.cmp(&from.hour) == Ordering::Greater {
-            return Ok(Page { documents: Vec::new(), next: Place::of_hour(next) });
+    let (end, at_once) = (end(store)?, (wanted / of.per_node()).max(1));
+    let known = hot::first_evidence(&store.hot.read()?, Slot(0))?.map_or(end, hours::hour_of);
+    let mut page = Page { documents: Vec::new(), next: from };
+    for _ in 0..LOOKS {
+        let at = page.next;
+        if at.hour >= end || page.documents.len() + at_once * of.per_node() > wanted.max(of.per_node()) {
+            break;
         }
+        // Whoever sent a sample has a bit in a row of evidence, as long as that is kept: of hours before the first row it says nothing.
+        if at.node == 0 && at.hour > known {
+            let next = hot::first_evidence(&store.hot.read()?, hours::first_slot(at.hour))?.map_or(end, hours::hour_of).min(end);
+            if next > at.hour {
+                page.next = Place::of_hour(next);
+                continue;
+            }
+        }
+        let nodes = nodes_from(store, core, at.node, at_once)?;
+        page.documents.extend(documents(store, core, of, at.hour, &nodes, rev)?);
+        page.next = match nodes.last() {
+            Some(last) if nodes.len() == at_once => Place { node: last.0.saturating_add(1), ..at },
+            _ => Place::of_hour(at.hour.saturating_add(1)),
+        };
     }
-    let last = store.directory.all().iter().map(|node| node.index.0).max().unwrap_or_default();
-    let count = u32::try_from((wanted / of.per_node()).max(1)).unwrap_or(u32::MAX);
-    let until = from.node.saturating_add(count);
-    let nodes: Vec<NodeIndex> = (from.node..until.min(last.saturating_add(1))).map(NodeIndex).collect();
-    let documents = documents(store, core, of, from.hour, &nodes, rev)?;
-    let next = if until > last { Place::of_hour(from.hour.saturating_add(1)) } else { Place { node: until, ..from } };
-    Ok(Page { documents, next })
+    Ok(page)
+}
+
+/// The next nodes from an index on, deleted ones among them.
+fn nodes_from(store: &Store, core: &Snapshot, from: u32, limit: usize) -> Result<Vec<NodeIndex>, Fault> {
+    let deleted: Vec<(u32, Node)> = core.scan(RETIRED_NODES, from.., limit)?;
+    let living = store.directory.all().into_iter().map(|node| node.index.0).filter(|index| *index >= from);
+    let all: BTreeSet<u32> = deleted.into_iter().map(|(index, _)| index).chain(living).collect();
+    Ok(all.into_iter().take(limit).map(NodeIndex).collect())
 }
 
 /// Of nodes, which ascend, in one hour.

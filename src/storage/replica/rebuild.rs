@@ -4,19 +4,26 @@ use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use super::catalog::{Listed, Way, by_number};
+use super::documents::measured::{StoredHour, opened_hour};
 use super::documents::opened;
 use super::rows::opened_part;
+use crate::crypto::Entropy;
 use crate::domain::backup::{BackedUp, FOLDERS, Manifest};
 use crate::domain::proof::text::Hex;
 use crate::domain::replica::cluster::Round;
 use crate::storage::backup::{check, put_manifest, signed};
+use crate::storage::cold::Cold;
 use crate::storage::compaction::Which;
-use crate::storage::core::{meta, tables};
+use crate::storage::core::meta::{self, StoreMeta};
+use crate::storage::core::tables;
 use crate::storage::device;
-use crate::storage::hot;
+use crate::storage::hot::hours::HourRow;
+use crate::storage::hot::{self, Block, Entry, group};
 use crate::storage::recovery::Contents;
+use crate::storage::room::Room;
 use crate::storage::store::open_seed;
 use crate::storage::table::WriteTx;
 use crate::storage::{DbFile, Secrets};
@@ -30,6 +37,8 @@ pub struct Rebuild {
     hot: DbFile,
     secrets: Secrets,
     round: Round,
+    /// Once the description of the store is there.
+    cold: OnceLock<Cold>,
 }
 
 /// A row as the cluster has it: what it is called, and what is sealed.
@@ -60,7 +69,7 @@ impl Rebuild {
             DbFile::open(&folder.join(name), CACHE, create)
         };
         let (core, hot) = (made("core.redb", tables::ALL)?, made("hot.redb", hot::TABLES)?);
-        Ok(Rebuild { folder: folder.to_owned(), core, hot, secrets: Secrets::new(kit.data_key.clone()), round })
+        Ok(Rebuild { folder: folder.to_owned(), core, hot, secrets: Secrets::new(kit.data_key.clone()), round, cold: OnceLock::new() })
     }
 
     fn file(&self, which: Which) -> &DbFile {
@@ -103,6 +112,34 @@ impl Rebuild {
         tables.into_values().try_for_each(|(listed, rows)| self.write(listed, rows))
     }
 
+    /// What hours of measurements come to; after everything else.
+    pub fn put_hours(&self, rows: &[Sealed]) -> Result<(), NotRebuilt> {
+        let mut groups: BTreeMap<(u32, u32), Vec<StoredHour>> = BTreeMap::new();
+        for (name, record) in rows {
+            let hour = opened_hour(&self.secrets, name, record)?;
+            groups.entry((hour.hour, group(hour.node))).or_default().push(hour);
+        }
+        let row = |((hour, group), hours): ((u32, u32), Vec<StoredHour>)| {
+            let entries = hours.iter().map(|of| Entry { node: of.node, late: of.late, sample: &of.bytes });
+            HourRow { hour, group, block: Block::default().merged(entries) }
+        };
+        Ok(self.cold()?.put_hours_at_open(groups.into_iter().map(row).collect())?)
+    }
+
+    fn cold(&self) -> Result<&Cold, NotRebuilt> {
+        if let Some(cold) = self.cold.get() {
+            return Ok(cold);
+        }
+        let (device, store_id) = (device::real(), self.description()?.store_id);
+        let room = Arc::new(Room::of(&device, &self.folder));
+        let cold = Cold::open(&self.folder, (&store_id, &Entropy::new()), CACHE, &device, &room)?;
+        Ok(self.cold.get_or_init(|| cold))
+    }
+
+    fn description(&self) -> Result<StoreMeta, NotRebuilt> {
+        meta::store(&self.core.read()?).map_err(|_| NotRebuilt("the cluster has no description of the store".into()))
+    }
+
     fn write(&self, listed: &'static Listed, rows: Vec<Stored>) -> Result<(), NotRebuilt> {
         let write = move |tx: &mut WriteTx<'_>| {
             rows.iter().try_for_each(|(key, bytes)| match bytes {
@@ -115,7 +152,7 @@ impl Rebuild {
 
     /// Closes the files, and says what they are.
     pub fn finish(self) -> Result<Manifest, NotRebuilt> {
-        let described = meta::store(&self.core.read()?).map_err(|_| NotRebuilt("the cluster has no description of the store".into()))?;
+        let described = self.description()?;
         let key = open_seed(&self.secrets, &described.sealed_seed)?;
         let of_hot = hot::Meta {
             store_id: described.store_id.clone(),
@@ -124,17 +161,28 @@ impl Rebuild {
             ..hot::Meta::default()
         };
         self.hot.write_now(move |tx| hot::initialise(tx, &of_hot))?;
+        let mut cold = Vec::new();
+        if let Some(hours) = self.cold.get() {
+            for name in hours.names() {
+                // As backups have it: never that of a file without one.
+                let revision = hours.snapshot(&name)?.map_or(0, |(revision, _)| revision + 1);
+                cold.push((format!("cold/{name}"), revision));
+            }
+            hours.close();
+        }
         let Rebuild { folder, core, hot, round, .. } = self;
         // The library writes to a file once more when nobody has it any longer.
         for file in [core, hot] {
             file.close();
             drop(file);
         }
-        let file = |name: &str| {
-            let (bytes, sha256) = check::hash(&folder.join(name), &mut |_| true)?;
-            Ok::<BackedUp, std::io::Error>(BackedUp { name: name.into(), bytes, sha256: Hex(sha256), revision: 0 })
+        let file = |(name, revision): (String, u64)| {
+            let (bytes, sha256) = check::hash(&folder.join(&name), &mut |_| true)?;
+            Ok::<BackedUp, std::io::Error>(BackedUp { name, bytes, sha256: Hex(sha256), revision })
         };
-        let manifest = signed(&described, &key, round.at, vec![file("core.redb")?, file("hot.redb")?]);
+        let names = [("core.redb".to_owned(), 0), ("hot.redb".to_owned(), 0)].into_iter().chain(cold);
+        let files = names.map(file).collect::<Result<_, _>>()?;
+        let manifest = signed(&described, &key, round.at, files);
         put_manifest(device::real().as_ref(), &folder, &manifest).map_err(|_| NotRebuilt("the manifest cannot be written".into()))?;
         Ok(manifest)
     }

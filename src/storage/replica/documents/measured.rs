@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{context, node_id, plain};
+use super::{context, node_id, opened, plain};
+use crate::crypto::hex;
 use crate::domain::ids::NodeIndex;
 use crate::domain::metrics::Sample;
 use crate::domain::replica::{Document, Fields, Rev, Value, veiled};
@@ -36,6 +37,28 @@ pub fn hour(core: &impl Read, secrets: &Secrets, node: NodeIndex, hour: u32, sum
     fields.extend([("samples", summary.count.into()), ("late", summary.late.into()), ("bounds", bounds)]);
     let late = summary.late;
     sealed(secrets, names(Measured::Hourly), key, fields, &(late, hours::stored(summary)?), rev)
+}
+
+/// An hour of a node as the cluster has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredHour {
+    pub hour: u32,
+    pub node: NodeIndex,
+    pub late: bool,
+    /// As blocks have it.
+    pub bytes: Vec<u8>,
+}
+
+/// Of the name and the record of its document.
+///
+/// # Errors
+/// This manager did not write it.
+pub fn opened_hour(secrets: &Secrets, name: &[u8], record: &[u8]) -> Result<StoredHour, Fault> {
+    let table = Measured::Hourly.table();
+    let (key, bytes) = opened(secrets, table, name, record)?;
+    let read = || Some((<(u32, u32)>::decode(&key)?, postcard::from_bytes::<(bool, Vec<u8>)>(&bytes).ok()?));
+    let ((hour, node), (late, bytes)) = read().ok_or_else(|| Fault::Record { table, key: hex(&key), why: "is no hour".into() })?;
+    Ok(StoredHour { hour, node: NodeIndex(node), late, bytes })
 }
 
 /// Measurements of `[from, until)` that expired here before they were sent: nobody has them.
