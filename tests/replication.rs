@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use lucid::app::rebuild::{self, Metrics};
+use lucid::clock::{Clock, Driver};
 use lucid::domain::ids::NodeIndex;
 use lucid::domain::metrics::Sample;
+use lucid::domain::time::{BootMs, Timestamp, TrustPolicy};
 use lucid::gateways::replica::Cluster;
 use lucid::live::{Doing, Job};
 use lucid::storage::replica::measured;
@@ -19,7 +21,7 @@ use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::binary::BINARY;
+use crate::support::binary::{BINARY, eventually, serve, start_manager};
 use crate::support::client::{Client, PASSWORD};
 use crate::support::cluster::{Server, all, connect, database};
 use crate::support::death::unless_it_dies;
@@ -494,6 +496,68 @@ async fn over_a_link_that_breaks_again_and_again_a_round_gets_through() {
         site.next_slot(5_000);
     }
     assert!(is_whole && runs > 10, "{runs} runs");
+    assert_equal(&site, &database).await;
+}
+
+/// The real binary, killed while half of a request has arrived; who opens its store goes on from there.
+#[tokio::test]
+async fn killed_in_the_middle_of_a_batch_it_goes_on_and_nothing_is_lost() {
+    let (mut random, server) = (Random::new(), Server::start());
+    for kill in 0..4 {
+        let dir = TempDir::new().unwrap();
+        let uri = server.uri(&format!("killed_{kill}"));
+        let database = connect(&uri).await;
+        let site = Site::new(dir.path().to_owned(), &[]).await;
+        for node in 0..60 {
+            site.client.post("/nodes", json!({ "name": format!("node-{node}"), "node_type": "worker" })).await;
+        }
+        site.end().await;
+        let proxy = Proxy::before(server.address.clone()).await;
+        proxy.faults.reach.store(i64::try_from(random.within(3_000, 150_000)).unwrap(), Ordering::SeqCst);
+        let mut command = serve(dir.path());
+        command.env("MONGODB_URI", format!("mongodb://{}/killed_{kill}", proxy.address));
+        let mut manager = start_manager(command);
+        eventually("the link is full", async || (proxy.faults.reach.load(Ordering::SeqCst) == 0).then_some(())).await;
+        manager.process.kill();
+        let taken = all(&database, "manager_positions", doc! {}).await.len();
+        println!("killed after {taken} positions");
+
+        let now = Clock::system(TrustPolicy::Always, Timestamp(0)).now().wall;
+        let driver = Driver::new(now, BootMs(60_000));
+        driver.set_synchronised(true);
+        let mut again = Site::open(dir.path().to_owned(), driver, vec![("mongodb.uri", uri.clone())]).await;
+        again.client.sign_in(crate::support::client::USERNAME, PASSWORD).await;
+        again.client.post("/nodes/pools", json!({ "name": "after", "max_nodes": 5 })).await;
+        assert_eq!(catch_up(&again).await.doing, Doing::Current);
+        assert_equal(&again, &database).await;
+        let (_, state) = restorable(&again, &uri, &database).await.expect("a whole");
+        assert_same(&of_store(&again).await, &state, "what can be restored");
+    }
+}
+
+/// A server that takes a request and says nothing: people and nodes are answered as ever, and it goes on where it was.
+#[tokio::test]
+async fn a_slow_server_is_nobodys_matter() {
+    let (dir, server) = (TempDir::new().unwrap(), Server::start());
+    let proxy = Proxy::before(server.address.clone()).await;
+    let database = connect(&server.uri("slow")).await;
+    let site = site(dir.path(), &format!("mongodb://{}/slow", proxy.address)).await;
+    let mut node = site.enrol("attic").await;
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    site.client.post("/nodes/pools", json!({ "name": "before", "max_nodes": 5 })).await;
+    proxy.faults.stalls.store(true, Ordering::SeqCst);
+    let context = site.app.context.clone();
+    let replicating = tokio::spawn(async move { context.run(Job::Replication).await.unwrap() });
+    for slot in 0..20 {
+        site.next_slot(5_000);
+        node.report(site.now_ms(), Sample::default()).await.unwrap();
+        site.client.post("/nodes/pools", json!({ "name": format!("pool-{slot}"), "max_nodes": 5 })).await;
+    }
+    site.pass_slots(0).await;
+    assert!(!replicating.is_finished(), "it waits for the answer");
+    proxy.faults.stalls.store(false, Ordering::SeqCst);
+    replicating.await.unwrap();
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
     assert_equal(&site, &database).await;
 }
 

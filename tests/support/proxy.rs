@@ -14,8 +14,10 @@ pub struct Faults {
     pub pass: AtomicI64,
     /// New connections end at once.
     pub away: AtomicBool,
-    /// Nothing passes, and nothing ends.
+    /// No answer passes, and nothing ends.
     pub stalls: AtomicBool,
+    /// Bytes of requests that still reach the server; then none does, and nothing ends. Negative: all of them.
+    pub reach: AtomicI64,
 }
 
 pub struct Proxy {
@@ -27,7 +29,7 @@ impl Proxy {
     pub async fn before(server: String) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let faults = Arc::new(Faults { pass: AtomicI64::new(-1), ..Faults::default() });
+        let faults = Arc::new(Faults { pass: AtomicI64::new(-1), reach: AtomicI64::new(-1), ..Faults::default() });
         let shared = Arc::clone(&faults);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -39,6 +41,14 @@ impl Proxy {
     }
 }
 
+/// How many of so many bytes still may.
+fn within(left: &AtomicI64, count: usize) -> usize {
+    let count = i64::try_from(count).unwrap();
+    let of = |left: i64| if left < 0 { None } else { Some(left - left.min(count)) };
+    let before = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, of);
+    usize::try_from(before.map_or(count, |before| before.min(count))).unwrap()
+}
+
 async fn carry(mut client: TcpStream, server: &str, faults: &Faults) {
     if faults.away.load(Ordering::SeqCst) {
         return;
@@ -48,19 +58,12 @@ async fn carry(mut client: TcpStream, server: &str, faults: &Faults) {
     loop {
         tokio::select! {
             read = client.read(&mut asked) => match read {
-                Ok(count) if count > 0 => if server.write_all(&asked[..count]).await.is_err() { return },
+                Ok(count) if count > 0 => if server.write_all(&asked[..within(&faults.reach, count)]).await.is_err() { return },
                 _ => return,
             },
             read = server.read(&mut answered) => match read {
                 Ok(count) if count > 0 => {
-                    let count = match faults.pass.load(Ordering::SeqCst) {
-                        left if left < 0 => count,
-                        left => {
-                            let passes = left.min(i64::try_from(count).unwrap());
-                            faults.pass.fetch_sub(passes, Ordering::SeqCst);
-                            usize::try_from(passes).unwrap()
-                        }
-                    };
+                    let count = within(&faults.pass, count);
                     while faults.stalls.load(Ordering::SeqCst) {
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }
