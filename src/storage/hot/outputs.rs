@@ -42,7 +42,7 @@ impl ChallengeRow {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ProofRows(pub(super) Vec<Proof>);
+pub struct ProofRows(pub(in crate::storage) Vec<Proof>);
 
 /// In node order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

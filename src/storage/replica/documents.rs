@@ -46,6 +46,7 @@ const BALANCES: &str = tables::BALANCES.name;
 const IDEMPOTENCY_KEYS: &str = tables::IDEMPOTENCY_KEYS.name;
 const LEAVES: &str = hot::LEAVES.name;
 const EVIDENCE: &str = hot::EVIDENCE.name;
+const PROOFS: &str = hot::PROOFS.name;
 const USERS: &str = tables::USERS.name;
 
 /// The collection of a table.
@@ -67,6 +68,7 @@ pub fn collection(table: &str) -> &'static str {
         IDEMPOTENCY_KEYS => "idempotency_keys",
         LEAVES => "poot_scores",
         EVIDENCE => "poot_evidence",
+        PROOFS => "poot_validations",
         _ => RECORDS,
     }
 }
@@ -191,6 +193,7 @@ fn fields(read: &impl Read, secrets: &Secrets, row: &Row<'_>) -> Result<Fields, 
         IDEMPOTENCY_KEYS => Ok(logs::remembered(&row.record()?)),
         LEAVES => proof::leaves(read, row.key()?, &row.record()?),
         EVIDENCE => Ok(proof::evidence(row.key()?, &row.record()?)),
+        PROOFS => proof::validations(read, row.key()?, &row.record()?),
         _ => Ok(Fields::new()),
     }
 }

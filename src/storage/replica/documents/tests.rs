@@ -398,6 +398,27 @@ fn what_is_written_down_reads_as_the_api_says_it() {
 }
 
 #[test]
+fn validations_read_like_the_api_says_them() {
+    let f = Fixture::new();
+    let rows = of_golden(&f, "output_proofs", "ProofRows", &7_u64.to_be_bytes());
+    assert!(rows.iter().all(|row| row.collection == "poot_validations" && field(row, "first") == 7_u64.into()));
+    let mut expected = vec![("first".to_owned(), "number"), ("timestamp".to_owned(), "date"), ("validations".to_owned(), "list")];
+    for (names, kind) in [
+        ("validation_id output_hash batch_id", "text"),
+        ("node_id", "null"),
+        ("timestamp created_at", "date"),
+        ("score confidence validation_time_ms", "number"),
+        ("is_valid counted", "bool"),
+        ("errors", "list"),
+        ("errors.[]", "text"),
+    ] {
+        expected.extend(names.split(' ').map(|name| (format!("validations.[].{name}"), kind)));
+    }
+    let expected: Vec<(&str, &str)> = expected.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
+    assert_shape(&rows, &expected);
+}
+
+#[test]
 fn the_books_are_exact_and_name_nodes_and_pools_by_their_ids() {
     let (f, node) = with_node();
     let pool = node.pool_now().unwrap();
