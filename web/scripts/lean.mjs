@@ -152,7 +152,6 @@ const SHORTER = [
   [/\$\.first_child\((\w+), true\)/g, '$.first_child($1)'],
   // No state is deep, and a text that is what it was is not written again.
   [/(\$\.set\(\w+, \$\$value), true\)/g, '$1)'],
-  [/^(\s*\$\.set\(.*), true\);$/gm, '$1);'],
   [/\$\.template_effect\(\(\$0\) => \$\.set_text\((\w+), \$0\), \[\(\) => (.*)\]\);$/gm, '$.template_effect(() => $.set_text($1, $2));'],
 ];
 
