@@ -144,8 +144,8 @@ const AFTERWARDS: &str = "Payouts are frozen: what left the wallet since the bac
                           start by `money unfreeze`. People, tokens and settings are as they were when the backup was made.\n";
 
 /// The same of one that came from the cluster.
-const OF_CLUSTER: &str = "It came from the cluster, which has no passwords, second factors, sessions and tokens: give people new passwords by `users reset-password NAME`. Of \
-                          measurements it has what hours come to. The manager that it was must not start again: its card is out of date.\n";
+const OF_CLUSTER: &str = "It came from the cluster, which has no passwords, second factors, sessions and tokens: give people new passwords by `users reset-password NAME`. The \
+                          manager that it was must not start again: its card is out of date.\n";
 
 /// What came from the cluster; it goes when it has been restored, or was not.
 struct Fetched(PathBuf);
@@ -166,11 +166,12 @@ fn fetch(uri: String, manager: &str, kit: &Contents, dir: &Path, metrics: Metric
     let _ = std::fs::remove_dir_all(&folder);
     let fetched = Fetched(folder);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
-    let mut told = 0;
-    let mut tell = |rows: u64| {
-        if io::stderr().is_terminal() && rows >= told + 1_000 {
-            told = rows;
-            let _ = write!(io::stderr(), "\rfetching     {rows} rows").and_then(|()| io::stderr().flush());
+    let mut line = 0;
+    let mut tell = |at: rebuild::Progress| {
+        if io::stderr().is_terminal() {
+            let text = format!("fetching     {} of {}: {}, {} rows", at.step, at.steps, at.collection, at.rows);
+            let _ = write!(io::stderr(), "\r{text:line$}").and_then(|()| io::stderr().flush());
+            line = text.len();
         }
     };
     let fetching = async {
@@ -179,7 +180,7 @@ fn fetch(uri: String, manager: &str, kit: &Contents, dir: &Path, metrics: Metric
         rebuild::fetch(&Mongo::new(options), manager, kit, &fetched.0, metrics, &mut tell).await.map_err(|why| why.0)
     };
     let outcome = runtime.block_on(fetching);
-    if told > 0 {
+    if line > 0 {
         eprintln!();
     }
     outcome.map_err(Failure::Runtime)?;

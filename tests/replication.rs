@@ -11,12 +11,14 @@ use lucid::app::rebuild::{self, Metrics};
 use lucid::clock::{Clock, Driver};
 use lucid::domain::ids::NodeIndex;
 use lucid::domain::metrics::Sample;
-use lucid::domain::time::{BootMs, Timestamp, TrustPolicy};
+use lucid::domain::time::{BootMs, Slot, Timestamp, TrustPolicy};
 use lucid::gateways::replica::Cluster;
 use lucid::live::{Doing, Job};
+use lucid::storage::hot::Parts;
+use lucid::storage::hot::hours::first_slot;
 use lucid::storage::replica::measured;
 use lucid::storage::restore::{self, Order};
-use lucid::storage::{device, present, recovery};
+use lucid::storage::{device, present, recovery, tiers};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -81,6 +83,34 @@ async fn a_row_that_is_there_again_has_no_end() {
     let gone = all(&database, "manager_records", of_names).await;
     assert!(gone.len() == 1 && gone[0].get_bool("deleted").unwrap(), "the other one is gone now: {gone:?}");
     assert_equal(&site, &database).await;
+}
+
+/// A row that goes and comes back while its table is copied, wherever the copying is cut meanwhile, is there in the end: what is buried is of before.
+#[tokio::test]
+async fn a_row_that_comes_back_while_its_table_is_copied_is_not_buried() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("buried").await);
+    let site = site(dir.path(), &uri).await;
+    let id = site.client.post("/nodes", json!({ "name": "attic", "node_type": "worker" })).await["node_id"].as_str().unwrap().to_owned();
+    replicate(&site).await;
+    let (path, real): (String, Arc<dyn Cluster>) = (format!("/nodes/{id}"), site.app.context.cluster.clone().unwrap());
+    for cut in (1..).step_by(9) {
+        site.client.put(&path, json!({ "name": "cellar" })).await;
+        site.client.post("/replication/resync", json!({ "collection": "manager_records" })).await;
+        let (mut context, mut requests) = (site.app.context.clone(), 0);
+        context.cluster = Some(Faulty::before(Arc::clone(&real), move || {
+            requests += 1;
+            if requests > cut { Fate::Lost } else { Fate::Fine }
+        }));
+        context.run(Job::Replication).await.unwrap();
+        let doing = context.replication.status().doing;
+        site.client.put(&path, json!({ "name": "attic" })).await;
+        assert_eq!(catch_up(&site).await.doing, Doing::Current);
+        assert_equal(&site, &database).await;
+        if doing == Doing::Current {
+            assert!(cut > 20, "it was cut at {cut} places");
+            break;
+        }
+    }
 }
 
 /// Beside its row, a node's document says what is seen of it; leaves say the scores.
@@ -646,11 +676,13 @@ async fn who_has_no_cluster_keeps_no_marks_and_who_gets_one_again_sends_everythi
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_comes_back_from_the_cluster() {
     let (dir, fresh, (uri, database)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("restore").await);
-    let site = site(dir.path(), &uri).await;
+    let site = Site::new(dir.path().to_owned(), &[("mongodb.uri", uri.as_str()), ("mongodb.raw_metrics", "true")]).await;
     let mut machine = site.enrol("attic").await;
     for _ in 0..150 {
         site.next_slot(5_000);
-        machine.report(site.now_ms(), Sample::default()).await.unwrap();
+        let mut sample = Sample::default();
+        (sample.cpu.usage_percent, sample.memory.used_bytes) = (Some(12.5), Some(1 << 33));
+        machine.report(site.now_ms(), sample).await.unwrap();
     }
     site.run_cycles().await;
     let payee = site.payee("cellar", "worker", json!({ "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3", "currency": "USDT" })).await;
@@ -674,7 +706,10 @@ async fn a_store_comes_back_from_the_cluster() {
     let kit = recovery::make(store, &lucid::crypto::stretch("correct horse", &salt), &salt, site.driver.reading().wall).unwrap();
     let kit = recovery::open(&kit, "correct horse").unwrap();
     let (manager, from) = (store.manager_id.as_str().to_owned(), fresh.path().join("fetched"));
-    let manifest = rebuild::fetch(real.as_ref(), &manager, &kit, &from, Metrics::Hourly, &mut |_| ()).await.unwrap();
+    let mut told = Vec::new();
+    let manifest = rebuild::fetch(real.as_ref(), &manager, &kit, &from, Metrics::Samples, &mut |at| told.push(at)).await.unwrap();
+    assert!(told.is_sorted_by_key(|at| (at.step, at.rows)) && told.iter().all(|at| (1..=at.steps).contains(&at.step)), "{told:?}");
+    assert_eq!(told.last().map(|at| (at.collection, at.step)), told.first().map(|at| ("resource_metrics", at.steps)));
     assert_eq!(manifest.manager_id, manager);
     let other = rebuild::fetch(real.as_ref(), "manager_of_others", &kit, &fresh.path().join("other"), Metrics::Hourly, &mut |_| ()).await;
     assert!(other.unwrap_err().0.contains("recovery kit"));
@@ -692,7 +727,7 @@ async fn a_store_comes_back_from_the_cluster() {
     let kept = |(table, name): &(&str, Vec<u8>)| *table != "audit" || brought.contains_key(&("audit", name.clone()));
     assert!(whole.keys().all(kept));
 
-    // What hours came to is there again, to the last digit; samples are not.
+    // What was measured in hours that were over is there again, to the last digit.
     let hours = |site: &Site| {
         let (mut found, end) = (Vec::new(), measured::end(&site.app.store).unwrap());
         let nodes: Vec<NodeIndex> = (0..10).map(NodeIndex).collect();
@@ -702,6 +737,13 @@ async fn a_store_comes_back_from_the_cluster() {
     let before = hours(&site);
     assert!(!before.is_empty());
     assert_eq!(hours(&again), before);
+    let samples = |site: &Site| {
+        let (until, nodes) = (first_slot(measured::end(&site.app.store).unwrap()), [NodeIndex(0), NodeIndex(1)]);
+        tiers::points_of(&site.app.store, &nodes, Slot(until.0 - 2_880), until, Parts::ALL).unwrap()
+    };
+    let before = samples(&site);
+    assert!(before[0].1.len() > 100);
+    assert_eq!(samples(&again), before);
 
     // It takes over once the former one is not heard any more, and that one never writes again.
     assert_eq!(catch_up(&again).await.doing, Doing::Current);

@@ -7,7 +7,7 @@ use crate::domain::backup::Manifest;
 use crate::domain::replica::cluster::{Managed, Round, Trouble};
 use crate::gateways::replica::{Cluster, Of};
 use crate::storage::recovery::Contents;
-use crate::storage::replica::catalog::leaving;
+use crate::storage::replica::catalog::{Listed, leaving};
 use crate::storage::replica::documents::collection;
 use crate::storage::replica::measured::Measured;
 use crate::storage::replica::rebuild::{NotRebuilt, Rebuild, Sealed};
@@ -29,15 +29,53 @@ pub async fn whole(cluster: &dyn Cluster, manager: &str) -> Result<Managed, NotR
     Ok(managed)
 }
 
-/// Which measurements come along.
+/// Which measurements come along, as far as the cluster has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Metrics {
-    /// What hours come to, as far as the cluster has them.
+    /// Every sample, and what hours come to.
+    Samples,
+    /// What hours come to.
     Hourly,
     None,
 }
 
-/// Makes the folder, which must not be there. `tell` hears how many rows have come.
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What comes now.
+    pub collection: &'static str,
+    /// Which one of how many it is, from 1 on.
+    pub step: usize,
+    pub steps: usize,
+    /// How many rows have come, of all collections.
+    pub rows: u64,
+}
+
+/// What is fetched in one go.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Rows(&'static Listed),
+    Measured(Measured),
+}
+
+impl Part {
+    fn of(self) -> Of<'static> {
+        match self {
+            Part::Rows(listed) => Of { collection: collection(listed.table), table: listed.table },
+            Part::Measured(of) => Of { collection: of.collection(), table: of.table() },
+        }
+    }
+
+    fn put(self, rebuild: &Rebuild, sealed: &[Sealed]) -> Result<(), NotRebuilt> {
+        match self {
+            Part::Rows(listed) => rebuild.put(listed, sealed),
+            Part::Measured(Measured::Hourly) => rebuild.put_hours(sealed),
+            Part::Measured(Measured::Raw) => rebuild.put_samples(sealed),
+        }
+    }
+}
+
+/// Makes the folder, which must not be there. `tell` hears of each request how far it is.
 ///
 /// # Errors
 /// The cluster is away, has no whole state of the manager, or the manager writes at the same time; rows that the kit does not open.
@@ -47,7 +85,7 @@ pub async fn fetch(
     kit: &Contents,
     folder: &Path,
     metrics: Metrics,
-    tell: &mut (dyn FnMut(u64) + Send),
+    tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Manifest, NotRebuilt> {
     if kit.manager_id.as_str() != manager {
         return Err(NotRebuilt(format!("the recovery kit is of manager {}, and not of {manager}", kit.manager_id)));
@@ -55,52 +93,61 @@ pub async fn fetch(
     let Managed { round, .. } = whole(cluster, manager).await?;
     let Some(round) = round else { return Err(NotRebuilt("the cluster has no whole state of this manager".into())) };
     let rebuild = Arc::new(Rebuild::begin(folder, kit, round.clone())?);
-    let mut count = 0;
-    for listed in leaving() {
-        let of = Of { collection: collection(listed.table), table: listed.table };
-        let mut last: Option<Vec<u8>> = None;
-        while let Some(sealed) = next(cluster, of, &mut last).await? {
-            count += u64::try_from(sealed.len()).unwrap_or(u64::MAX);
-            let rebuild = Arc::clone(&rebuild);
-            tokio::task::spawn_blocking(move || rebuild.put(listed, &sealed)).await??;
-            tell(count);
-        }
-    }
-    lay_over(cluster, &rebuild, &round).await?;
-    if metrics == Metrics::Hourly {
-        let of = Of { collection: Measured::Hourly.collection(), table: Measured::Hourly.table() };
-        let mut last: Option<Vec<u8>> = None;
-        while let Some(sealed) = next(cluster, of, &mut last).await? {
-            count += u64::try_from(sealed.len()).unwrap_or(u64::MAX);
-            let rebuild = Arc::clone(&rebuild);
-            tokio::task::spawn_blocking(move || rebuild.put_hours(&sealed)).await??;
-            tell(count);
-        }
-    }
+    let tables: Vec<Part> = leaving().map(Part::Rows).collect();
+    let measured: &[Part] = match metrics {
+        Metrics::Samples => &[Part::Measured(Measured::Hourly), Part::Measured(Measured::Raw)],
+        Metrics::Hourly => &[Part::Measured(Measured::Hourly)],
+        Metrics::None => &[],
+    };
+    let progress = Progress { collection: "", step: 0, steps: tables.len() + measured.len(), rows: 0 };
+    let mut fetching = Fetching { cluster, rebuild, progress, tell };
+    fetching.all(&tables).await?;
+    fetching.lay_over(&round).await?;
+    fetching.all(measured).await?;
     let now = whole(cluster, manager).await?;
     if now.round.is_none_or(|now| now.rev != round.rev) {
         return Err(NotRebuilt("the manager wrote to the cluster meanwhile: end it, and try again".into()));
     }
-    let rebuild = Arc::into_inner(rebuild).ok_or_else(|| NotRebuilt("a write is under way".into()))?;
+    let rebuild = Arc::into_inner(fetching.rebuild).ok_or_else(|| NotRebuilt("a write is under way".into()))?;
     tokio::task::spawn_blocking(move || rebuild.finish()).await?
 }
 
-/// Some documents after the last ones.
-async fn next(cluster: &dyn Cluster, of: Of<'_>, last: &mut Option<Vec<u8>>) -> Result<Option<Vec<Sealed>>, NotRebuilt> {
-    let rows = cluster.rows(of, last.as_deref(), PAGE).await.map_err(said)?;
-    let Some(end) = rows.last() else { return Ok(None) };
-    *last = Some(end.name.clone());
-    Ok(Some(rows.into_iter().map(|row| (row.name, row.record)).collect()))
+struct Fetching<'a> {
+    cluster: &'a dyn Cluster,
+    rebuild: Arc<Rebuild>,
+    progress: Progress,
+    tell: &'a mut (dyn FnMut(Progress) + Send),
 }
 
-async fn lay_over(cluster: &dyn Cluster, rebuild: &Arc<Rebuild>, round: &Round) -> Result<(), NotRebuilt> {
-    for part in 0..round.parts {
-        let sealed = cluster.part(round.rev, part).await.map_err(said)?;
-        let sealed = sealed.ok_or_else(|| NotRebuilt("a part of the last round is missing".into()))?;
-        let rebuild = Arc::clone(rebuild);
-        tokio::task::spawn_blocking(move || rebuild.put_part(&sealed)).await??;
+impl Fetching<'_> {
+    async fn all(&mut self, parts: &[Part]) -> Result<(), NotRebuilt> {
+        for part in parts.iter().copied() {
+            let (of, mut last) = (part.of(), None::<Vec<u8>>);
+            (self.progress.collection, self.progress.step) = (of.collection, self.progress.step + 1);
+            loop {
+                (self.tell)(self.progress);
+                let rows = self.cluster.rows(of, last.as_deref(), PAGE).await.map_err(said)?;
+                let Some(end) = rows.last() else { break };
+                last = Some(end.name.clone());
+                self.progress.rows += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+                let sealed: Vec<Sealed> = rows.into_iter().map(|row| (row.name, row.record)).collect();
+                let rebuild = Arc::clone(&self.rebuild);
+                tokio::task::spawn_blocking(move || part.put(&rebuild, &sealed)).await??;
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// What the round has, over what documents have.
+    async fn lay_over(&self, round: &Round) -> Result<(), NotRebuilt> {
+        for part in 0..round.parts {
+            let sealed = self.cluster.part(round.rev, part).await.map_err(said)?;
+            let sealed = sealed.ok_or_else(|| NotRebuilt("a part of the last round is missing".into()))?;
+            let rebuild = Arc::clone(&self.rebuild);
+            tokio::task::spawn_blocking(move || rebuild.put_part(&sealed)).await??;
+        }
+        Ok(())
+    }
 }
 
 fn said(trouble: Trouble) -> NotRebuilt {

@@ -11,7 +11,7 @@ use super::hot::{self, hours, log};
 use super::tails::{Sealed, Tails, Waiting};
 use super::{DbFile, Lane, Store};
 use crate::domain::calendar::Week;
-use crate::domain::chunk::{MAX_SAMPLES, fill_from};
+use crate::domain::chunk::{MAX_SAMPLES, Sheet, fill_from};
 use crate::domain::evidence::{day_of, day_start};
 use crate::domain::ids::NodeIndex;
 use crate::domain::time::Slot;
@@ -88,6 +88,10 @@ fn part(tails: &Tails, node: NodeIndex, before: Sealed, all: bool) -> Option<Par
     (samples > 0).then_some(Part { node, sealed, chunks, samples })
 }
 
+fn holds_more(tails: &Tails, bytes: usize) -> bool {
+    tails.bytes() > bytes + tails.waiting().len() * HELD_BYTES_PER_NODE
+}
+
 /// Which nodes this sweep looks at: those that wait too long, and of the others that may fill a page the longest.
 fn due(waiting: Vec<Waiting>, present: Slot) -> Vec<(NodeIndex, bool)> {
     let (old, mut rest): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(|tail| tail.since.plus(LONGEST_WAIT) <= present);
@@ -109,7 +113,7 @@ impl Store {
 
     /// Late samples come faster than pages are sealed in turn.
     pub fn holds_too_much(&self) -> bool {
-        self.tails.bytes() > HELD_BYTES + self.tails.waiting().len() * HELD_BYTES_PER_NODE
+        holds_more(&self.tails, HELD_BYTES)
     }
 
     /// One sweep. To be awaited to its end.
@@ -203,6 +207,48 @@ pub(super) fn adopt_hours(hot: &DbFile, cold: &Cold) -> Result<(), OpenError> {
         }
         cold.put_hours_at_open(rows.clone())?;
         hot.write_at_open(|tx| hours::leave_here(tx, &rows))?;
+    }
+}
+
+/// Samples of a store that is being put together, which come slot by slot.
+pub(super) struct Gathered {
+    tails: Tails,
+    /// What the next sweep is called.
+    sweep: u32,
+    /// In memory, beside what each node may hold.
+    most_bytes: usize,
+}
+
+impl Default for Gathered {
+    fn default() -> Gathered {
+        Gathered { tails: Tails::default(), sweep: 0, most_bytes: HELD_BYTES }
+    }
+}
+
+impl Gathered {
+    /// In (node, slot) order, none of an earlier slot than those before.
+    pub fn put(&mut self, cold: &Cold, sheet: &Sheet) -> Result<(), OpenError> {
+        self.tails.append(0, sheet, None, |_, _| false);
+        if holds_more(&self.tails, self.most_bytes) { self.seal(cold, false) } else { Ok(()) }
+    }
+
+    /// Seals what is left, for a `hot.redb` without any samples.
+    pub fn finish(mut self, cold: &Cold, hot: &DbFile) -> Result<(), OpenError> {
+        self.seal(cold, true)?;
+        let last = self.sweep;
+        hot.write_at_open(|tx| log::put_sealed(tx, last, &[], 0))
+    }
+
+    fn seal(&mut self, cold: &Cold, all: bool) -> Result<(), OpenError> {
+        let mut weeks: BTreeMap<Week, Vec<Chunk>> = BTreeMap::new();
+        for Waiting { node, .. } in self.tails.waiting() {
+            let Some(part) = part(&self.tails, node, Sealed::default(), all) else { continue };
+            self.tails.sealed(node, part.sealed);
+            part.chunks.into_iter().for_each(|(week, chunk)| weeks.entry(week).or_default().push(chunk));
+        }
+        weeks.into_iter().try_for_each(|(week, chunks)| cold.put_at_open(week, self.sweep, 0, &chunks))?;
+        self.sweep += 1;
+        Ok(())
     }
 }
 

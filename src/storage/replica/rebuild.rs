@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::catalog::{Listed, Way, by_number};
-use super::documents::measured::{StoredHour, opened_hour};
+use super::documents::measured::{StoredHour, StoredSample, opened_hour, opened_sample};
 use super::documents::opened;
 use super::rows::opened_part;
 use crate::crypto::Entropy;
@@ -24,8 +24,10 @@ use crate::storage::hot::hours::HourRow;
 use crate::storage::hot::{self, Block, Entry, group};
 use crate::storage::recovery::Contents;
 use crate::storage::room::Room;
+use crate::storage::sealing::Gathered;
 use crate::storage::store::open_seed;
 use crate::storage::table::WriteTx;
+use crate::storage::tails::sheet;
 use crate::storage::{DbFile, Secrets};
 
 const CACHE: usize = 8 << 20;
@@ -39,6 +41,7 @@ pub struct Rebuild {
     round: Round,
     /// Once the description of the store is there.
     cold: OnceLock<Cold>,
+    gathered: Mutex<Gathered>,
 }
 
 /// A row as the cluster has it: what it is called, and what is sealed.
@@ -69,7 +72,15 @@ impl Rebuild {
             DbFile::open(&folder.join(name), CACHE, create)
         };
         let (core, hot) = (made("core.redb", tables::ALL)?, made("hot.redb", hot::TABLES)?);
-        Ok(Rebuild { folder: folder.to_owned(), core, hot, secrets: Secrets::new(kit.data_key.clone()), round, cold: OnceLock::new() })
+        Ok(Rebuild {
+            folder: folder.to_owned(),
+            core,
+            hot,
+            secrets: Secrets::new(kit.data_key.clone()),
+            round,
+            cold: OnceLock::new(),
+            gathered: Mutex::default(),
+        })
     }
 
     fn file(&self, which: Which) -> &DbFile {
@@ -126,6 +137,16 @@ impl Rebuild {
         Ok(self.cold()?.put_hours_at_open(groups.into_iter().map(row).collect())?)
     }
 
+    /// Samples in the order of their names; after everything else.
+    pub fn put_samples(&self, rows: &[Sealed]) -> Result<(), NotRebuilt> {
+        let opened = |(name, record): &Sealed| opened_sample(&self.secrets, name, record);
+        let mut samples: Vec<StoredSample> = rows.iter().map(opened).collect::<Result<_, _>>()?;
+        samples.sort_by_key(|of| (of.node, of.slot));
+        let sheet = sheet(samples.iter().map(|of| (of.node, of.slot, of.late, &of.encoded)));
+        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(gathered.put(self.cold()?, &sheet)?)
+    }
+
     fn cold(&self) -> Result<&Cold, NotRebuilt> {
         if let Some(cold) = self.cold.get() {
             return Ok(cold);
@@ -161,16 +182,17 @@ impl Rebuild {
             ..hot::Meta::default()
         };
         self.hot.write_now(move |tx| hot::initialise(tx, &of_hot))?;
-        let mut cold = Vec::new();
-        if let Some(hours) = self.cold.get() {
-            for name in hours.names() {
+        let Rebuild { folder, core, hot, round, cold, gathered, .. } = self;
+        let mut sealed = Vec::new();
+        if let Some(cold) = cold.get() {
+            gathered.into_inner().unwrap_or_else(PoisonError::into_inner).finish(cold, &hot)?;
+            for name in cold.names() {
                 // As backups have it: never that of a file without one.
-                let revision = hours.snapshot(&name)?.map_or(0, |(revision, _)| revision + 1);
-                cold.push((format!("cold/{name}"), revision));
+                let revision = cold.snapshot(&name)?.map_or(0, |(revision, _)| revision + 1);
+                sealed.push((format!("cold/{name}"), revision));
             }
-            hours.close();
+            cold.close();
         }
-        let Rebuild { folder, core, hot, round, .. } = self;
         // The library writes to a file once more when nobody has it any longer.
         for file in [core, hot] {
             file.close();
@@ -180,7 +202,7 @@ impl Rebuild {
             let (bytes, sha256) = check::hash(&folder.join(&name), &mut |_| true)?;
             Ok::<BackedUp, std::io::Error>(BackedUp { name, bytes, sha256: Hex(sha256), revision })
         };
-        let names = [("core.redb".to_owned(), 0), ("hot.redb".to_owned(), 0)].into_iter().chain(cold);
+        let names = [("core.redb".to_owned(), 0), ("hot.redb".to_owned(), 0)].into_iter().chain(sealed);
         let files = names.map(file).collect::<Result<_, _>>()?;
         let manifest = signed(&described, &key, round.at, files);
         put_manifest(device::real().as_ref(), &folder, &manifest).map_err(|_| NotRebuilt("the manifest cannot be written".into()))?;

@@ -8,6 +8,7 @@ use crate::crypto::Entropy;
 use crate::domain::evidence::SlotRow;
 use crate::domain::metrics::{Interface, Sample};
 use crate::storage::hot::{Batch, EncodedSample, Parts, PendingSample};
+use crate::storage::tails::sheet;
 use crate::storage::testing::{NOW, options, store};
 use crate::storage::tiers;
 
@@ -33,6 +34,35 @@ pub(in crate::storage) fn sample(node: u32, slot: u32) -> Sample {
 
 fn open(dir: &Path) -> Arc<Store> {
     Arc::new(Store::open(&options(dir), Entropy::new(), NOW).unwrap())
+}
+
+/// More than memory takes, of two weeks, from a cluster that has it slot by slot: each sample is read back, and a start takes nothing of it for its own.
+#[test]
+fn samples_that_come_slot_by_slot_are_sealed_and_read_back() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let store = open(dir.path());
+    let mut gathered = Gathered { most_bytes: 1 << 18, ..Gathered::default() };
+    let (mut sweeps, nodes) = (0, [NodeIndex(0), NodeIndex(7), NodeIndex(300)]);
+    let (from, until) = (MONDAY - 6_000, MONDAY + 7_000);
+    let put: Vec<u32> = (from..until).filter(|slot| slot % 97 != 0).collect();
+    for slots in put.chunks(200) {
+        let all = nodes.iter().flat_map(|node| slots.iter().map(move |slot| (*node, *slot)));
+        let all: Vec<_> = all.map(|(node, slot)| (node, Slot(slot), slot % 5 == 0, EncodedSample::new(&sample(node.0, slot)))).collect();
+        let sheet = sheet(all.iter().map(|(node, slot, late, encoded)| (*node, *slot, *late, encoded)));
+        gathered.put(&store.cold, &sheet).unwrap();
+        sweeps = gathered.sweep;
+        assert!(gathered.tails.bytes() <= (1 << 18) + 3 * HELD_BYTES_PER_NODE);
+    }
+    assert!(sweeps > 1, "{sweeps} sweeps");
+    gathered.finish(&store.cold, &store.hot).unwrap();
+    store.close();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.tails.count(), 0);
+    for (node, points) in tiers::points_of(&store, &nodes, Slot(0), Slot(u32::MAX), Parts::ALL).unwrap() {
+        assert!(points.iter().map(|point| point.slot.0).eq(put.iter().copied()), "slots of {node:?}");
+        assert!(points.iter().all(|point| point.sample == sample(node.0, point.slot.0) && point.late == (point.slot.0 % 5 == 0)));
+    }
 }
 
 /// One thing that happens to a store.

@@ -1,6 +1,7 @@
 //! What nodes measured, in the shape of the data model.
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{context, node_id, opened, plain};
 use crate::crypto::hex;
@@ -8,10 +9,10 @@ use crate::domain::ids::NodeIndex;
 use crate::domain::metrics::Sample;
 use crate::domain::replica::{Document, Fields, Rev, Value, veiled};
 use crate::domain::series::{Gauge, Summary};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Slot, Timestamp};
 use crate::storage::Secrets;
 use crate::storage::fault::Fault;
-use crate::storage::hot::{Point, hours};
+use crate::storage::hot::{EncodedSample, Point, hours};
 use crate::storage::replica::measured::Measured;
 use crate::storage::table::{Key, Read};
 
@@ -23,7 +24,7 @@ pub fn sample(core: &impl Read, secrets: &Secrets, node: NodeIndex, point: &Poin
     let key = (point.slot.0, node.0).encode();
     let mut fields = readable(core, node, point.slot.start(), &point.sample)?;
     fields.push(("late", point.late.into()));
-    sealed(secrets, names(Measured::Raw), key, fields, &(point.late, &point.sample), rev)
+    sealed(secrets, names(Measured::Raw), key, fields, &(point.late, EncodedSample::new(&point.sample)), rev)
 }
 
 /// What the samples of an hour come to: means of gauges, the last of each counter; `bounds` the lowest and the highest of gauges.
@@ -54,11 +55,26 @@ pub struct StoredHour {
 /// # Errors
 /// This manager did not write it.
 pub fn opened_hour(secrets: &Secrets, name: &[u8], record: &[u8]) -> Result<StoredHour, Fault> {
-    let table = Measured::Hourly.table();
-    let (key, bytes) = opened(secrets, table, name, record)?;
-    let read = || Some((<(u32, u32)>::decode(&key)?, postcard::from_bytes::<(bool, Vec<u8>)>(&bytes).ok()?));
-    let ((hour, node), (late, bytes)) = read().ok_or_else(|| Fault::Record { table, key: hex(&key), why: "is no hour".into() })?;
+    let ((hour, node), (late, bytes)) = opened_as(secrets, Measured::Hourly, name, record)?;
     Ok(StoredHour { hour, node: NodeIndex(node), late, bytes })
+}
+
+/// A sample of a node as the cluster has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSample {
+    pub node: NodeIndex,
+    pub slot: Slot,
+    pub late: bool,
+    pub encoded: EncodedSample,
+}
+
+/// Of the name and the record of its document.
+///
+/// # Errors
+/// This manager did not write it.
+pub fn opened_sample(secrets: &Secrets, name: &[u8], record: &[u8]) -> Result<StoredSample, Fault> {
+    let ((slot, node), (late, encoded)) = opened_as(secrets, Measured::Raw, name, record)?;
+    Ok(StoredSample { node: NodeIndex(node), slot: Slot(slot), late, encoded })
 }
 
 /// Measurements of `[from, until)` that expired here before they were sent: nobody has them.
@@ -72,6 +88,14 @@ pub fn gap(secrets: &Secrets, of: Measured, (from, until): (u32, u32), rev: Rev)
         ("reason", "expired before it was sent".into()),
     ];
     sealed(secrets, (GAPS, "metrics_gaps"), (of_kind, from).encode(), fields, &(from, until), rev)
+}
+
+/// Its key, which is of a time and a node, and what it says.
+fn opened_as<T: DeserializeOwned>(secrets: &Secrets, of: Measured, name: &[u8], record: &[u8]) -> Result<((u32, u32), T), Fault> {
+    let table = of.table();
+    let (key, bytes) = opened(secrets, table, name, record)?;
+    let read = || Some((<(u32, u32)>::decode(&key)?, postcard::from_bytes(&bytes).ok()?));
+    read().ok_or_else(|| Fault::Record { table, key: hex(&key), why: "is no measurement".into() })
 }
 
 fn names(of: Measured) -> Names {
