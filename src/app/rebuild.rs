@@ -78,7 +78,7 @@ impl Part {
 /// Makes the folder, which must not be there. `tell` hears of each request how far it is.
 ///
 /// # Errors
-/// The cluster is away, has no whole state of the manager, or the manager writes at the same time; rows that the kit does not open.
+/// The cluster is away, has no whole state of the manager or one of a later release, or the manager writes at the same time; rows that the kit does not open.
 pub async fn fetch(
     cluster: &dyn Cluster,
     manager: &str,
@@ -92,6 +92,12 @@ pub async fn fetch(
     }
     let Managed { round, .. } = whole(cluster, manager).await?;
     let Some(round) = round else { return Err(NotRebuilt("the cluster has no whole state of this manager".into())) };
+    let positions = cluster.positions().await.map_err(said)?;
+    if let Some(of) = positions.iter().find(|of| !is_known(&of.table)) {
+        let why =
+            format!("the cluster has a table {} of this manager, which this release does not know: take the one that wrote it", of.table);
+        return Err(NotRebuilt(why));
+    }
     let rebuild = Arc::new(Rebuild::begin(folder, kit, round.clone())?);
     let tables: Vec<Part> = leaving().map(Part::Rows).collect();
     let measured: &[Part] = match metrics {
@@ -110,6 +116,10 @@ pub async fn fetch(
     }
     let rebuild = Arc::into_inner(fetching.rebuild).ok_or_else(|| NotRebuilt("a write is under way".into()))?;
     tokio::task::spawn_blocking(move || rebuild.finish()).await?
+}
+
+fn is_known(table: &str) -> bool {
+    leaving().any(|listed| listed.table == table) || Measured::ALL.iter().any(|of| of.table() == table)
 }
 
 struct Fetching<'a> {

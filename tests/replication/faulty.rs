@@ -27,8 +27,17 @@ pub enum Fate {
 pub struct Faulty {
     inner: Arc<dyn Cluster>,
     fate: Mutex<Box<dyn FnMut() -> Fate + Send>>,
-    /// Only what carries rows fails.
-    only_rows: bool,
+    what: What,
+}
+
+/// Which requests fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    All,
+    /// Documents and parts of rounds.
+    Rows,
+    /// The question what of this table is of before.
+    Older(&'static str),
 }
 
 impl fmt::Debug for Faulty {
@@ -43,21 +52,25 @@ fn away() -> Trouble {
 
 impl Faulty {
     pub fn before(inner: Arc<dyn Cluster>, fate: impl FnMut() -> Fate + Send + 'static) -> Arc<Faulty> {
-        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(fate)), only_rows: false })
+        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(fate)), what: What::All })
     }
 
     /// The same, and all but documents and parts of rounds arrives.
     pub fn before_rows(inner: Arc<dyn Cluster>, fate: impl FnMut() -> Fate + Send + 'static) -> Arc<Faulty> {
-        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(fate)), only_rows: true })
+        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(fate)), what: What::Rows })
     }
 
-    fn fate(&self) -> Fate {
-        (self.fate.lock().unwrap())()
+    /// The same, and all but the question what of a table is of before arrives.
+    pub fn before_older(inner: Arc<dyn Cluster>, table: &'static str) -> Arc<Faulty> {
+        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(|| Fate::Lost)), what: What::Older(table) })
+    }
+
+    fn fate(&self, of: What) -> Fate {
+        if self.what == What::All || self.what == of { (self.fate.lock().unwrap())() } else { Fate::Fine }
     }
 
     fn through<'a, T: Send + 'a>(&'a self, request: Boxed<'a, Result<T, Trouble>>) -> Boxed<'a, Result<T, Trouble>> {
-        let fate = if self.only_rows { Fate::Fine } else { self.fate() };
-        meet(fate, request)
+        meet(self.fate(What::All), request)
     }
 }
 
@@ -94,7 +107,7 @@ impl Cluster for Faulty {
         self.through(self.inner.put_position(claim, position))
     }
     fn write<'a>(&'a self, documents: &'a [Document]) -> Boxed<'a, Result<Vec<NotTaken>, Trouble>> {
-        let fate = self.fate();
+        let fate = self.fate(What::Rows);
         Box::pin(async move {
             match fate {
                 Fate::Fine => self.inner.write(documents).await,
@@ -122,7 +135,12 @@ impl Cluster for Faulty {
         self.through(self.inner.refresh(of, seen))
     }
     fn older<'a>(&'a self, of: Of<'a>, from: From<'a>, than: Rev, limit: usize) -> Boxed<'a, Result<Vec<Vec<u8>>, Trouble>> {
-        self.through(self.inner.older(of, from, than, limit))
+        let fate = match self.what {
+            What::All => self.fate(What::All),
+            What::Older(table) if table == of.table => self.fate(self.what),
+            What::Older(_) | What::Rows => Fate::Fine,
+        };
+        meet(fate, self.inner.older(of, from, than, limit))
     }
     fn rows<'a>(&'a self, of: Of<'a>, after: Option<&'a [u8]>, limit: usize) -> Boxed<'a, Result<Vec<Row>, Trouble>> {
         self.through(self.inner.rows(of, after, limit))
@@ -131,7 +149,7 @@ impl Cluster for Faulty {
         self.through(self.inner.row(of, name))
     }
     fn put_part(&self, round: Rev, part: u32, attempt: Rev, rows: Vec<u8>) -> Boxed<'_, Result<(), Trouble>> {
-        meet(self.fate(), self.inner.put_part(round, part, attempt, rows))
+        meet(self.fate(What::Rows), self.inner.put_part(round, part, attempt, rows))
     }
     fn part(&self, round: Rev, part: u32) -> Boxed<'_, Result<Option<Vec<u8>>, Trouble>> {
         self.through(self.inner.part(round, part))
