@@ -66,8 +66,16 @@ pub fn page(at: &Fenced, secrets: &Secrets, listed: &Listed, after: Option<&[u8]
             Ok(ControlFlow::Continue(()))
         })
     })?;
+    // Readable, some rows are many times what they are in the store.
+    let mut bytes = 0;
     for (key, value) in rows {
-        page.documents.push(of_row(&at.core, secrets, listed, &key, Some(value), rev)?);
+        if bytes >= batch.bytes {
+            page.is_end = false;
+            break;
+        }
+        let document = of_row(&at.core, secrets, listed, &key, Some(value), rev)?;
+        bytes += document.size();
+        page.documents.push(document);
         page.through = Some(key);
     }
     Ok(page)
