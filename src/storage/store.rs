@@ -38,6 +38,7 @@ use crate::domain::audit::{Actor, Draft};
 use crate::domain::evidence::{Beacons, day_of};
 use crate::domain::ids::{ManagerId, NodeIndex, PoolIndex};
 use crate::domain::proof::succession::Succession;
+use crate::domain::replica::Rev;
 use crate::domain::threshold::Reading;
 use crate::domain::time::{Now, Timestamp};
 
@@ -83,6 +84,7 @@ pub struct Store {
     pub(super) device: Arc<dyn Device>,
     flushing: tokio::sync::Mutex<()>,
     pub(super) sealing: tokio::sync::Mutex<()>,
+    fencing: tokio::sync::Mutex<()>,
     /// The half hour of the last sweep.
     pub(super) swept: AtomicU32,
     /// When something was last flushed, by the boot clock.
@@ -204,7 +206,7 @@ impl Store {
         let successions = chain::successions(&core.read()?)?;
         let intake = recover_intake(&hot, &secrets, &entropy, &options.boot_id, now)?;
         let outputs = Outputs::load(&core.read()?, &hot.read()?, Beacons::new(secrets.beacon.clone()), now)?;
-        let (flushing, sealing, writing_outputs) = Default::default();
+        let (flushing, sealing, fencing, writing_outputs) = Default::default();
         let directory = Directory::load(&core.read()?)?;
         let (manager_id, generation) = (store.manager_id, store.generation);
         let sums = Sums::default();
@@ -231,6 +233,7 @@ impl Store {
             room,
             flushing,
             sealing,
+            fencing,
             swept: AtomicU32::default(),
             flushed: AtomicI64::default(),
             writing_outputs,
@@ -390,12 +393,10 @@ impl Store {
 
     /// Everything that is committed, with a revision for each file that is above those of its commits, and below those of all that will be; None while no marks are kept.
     pub async fn fenced(&self) -> Result<Option<Fenced>, WriteError> {
-        // Given by the writer, in its order: a revision that was given here could be above that of a commit that a snapshot taken next does not show.
-        let core_rev = self.core.write(Lane::Ordinary, |tx| Ok(tx.fence())).await?;
-        let core = self.core.read()?;
+        let _one_at_a_time = self.fencing.lock().await;
+        let (core, core_rev) = fence(&self.core).await?;
         // Later: what heads of epochs say is there.
-        let hot_rev = self.hot.write(Lane::Ordinary, |tx| Ok(tx.fence())).await?;
-        let hot = self.hot.read()?;
+        let (hot, hot_rev) = fence(&self.hot).await?;
         Ok(core_rev.zip(hot_rev).map(|(core_rev, hot_rev)| Fenced { core, core_rev, hot, hot_rev }))
     }
 
@@ -573,6 +574,16 @@ pub fn carried_trust(store: &Store, boot_id: &str) -> Result<Option<i64>, Fault>
 /// The highest time that was committed: what the wall clock must not fall behind.
 pub fn high_water(store: &Store) -> Result<Timestamp, Fault> {
     Ok(hot::meta(&store.hot.read()?)?.flushed_at)
+}
+
+/// All that is committed in a file, and a revision that the writer gives in its order: one that was given here could be above that of a commit that the snapshot does not show.
+async fn fence(file: &DbFile) -> Result<(Snapshot, Option<Rev>), WriteError> {
+    let rev = file.write(Lane::Ordinary, |tx| Ok(tx.shows_marks())).await?;
+    let snapshot = file.read()?;
+    if let Some(marking) = file.marking() {
+        marking.shown();
+    }
+    Ok((snapshot, rev))
 }
 
 #[cfg(test)]

@@ -479,6 +479,14 @@ impl<'db> WriteTx<'db> {
         self.marking.as_ref().map(|(marking, _)| marking.next())
     }
 
+    /// The same; from now on marks may be met by who sends rows.
+    pub(super) fn shows_marks(&self) -> Option<Rev> {
+        if let Some((marking, _)) = &self.marking {
+            marking.shows();
+        }
+        self.fence()
+    }
+
     /// What seals fields of this store; none while it is being made, and when it was opened without its key.
     pub(super) fn secrets(&self) -> Option<&'db Secrets> {
         self.secrets

@@ -206,6 +206,8 @@ pub fn again(tx: &mut WriteTx<'_>, table: u8, keys: &[Vec<u8>]) -> Result<(), Tx
 pub struct Marking {
     /// Of the newest revision that was given.
     last: AtomicU64,
+    /// Whoever sends rows may have met marks up to this revision; above it nobody has.
+    seen: AtomicU64,
     numbers: HashMap<&'static str, u8>,
     history: BTreeSet<&'static str>,
     /// What has arrived and has its mark still: that goes with the next commit that puts one, so that none is made for it alone.
@@ -223,7 +225,7 @@ impl Marking {
         let numbers = of_state.map(|listed| (listed.table, listed.number)).collect();
         let history = CATALOG.iter().filter(|listed| listed.file == file && listed.keeps_history());
         let history = history.map(|listed| listed.table).collect();
-        Marking { last: AtomicU64::new(base), numbers, history, arrived: Mutex::default() }
+        Marking { last: AtomicU64::new(base), seen: AtomicU64::new(base), numbers, history, arrived: Mutex::default() }
     }
 
     fn base(generation: u32, starts: u32) -> u64 {
@@ -237,7 +239,19 @@ impl Marking {
 
     /// Revisions are from now on above those of so many starts.
     pub(in crate::storage) fn raise(&self, generation: u32, starts: u32) {
-        self.last.fetch_max(Marking::base(generation, starts), Ordering::Relaxed);
+        let base = Marking::base(generation, starts);
+        self.last.fetch_max(base, Ordering::Relaxed);
+        self.seen.fetch_max(base, Ordering::Relaxed);
+    }
+
+    /// Before somebody who sends rows takes a snapshot, in the order of the writer: until `shown`, whatever changes gets another mark.
+    pub(in crate::storage) fn shows(&self) {
+        self.seen.store(u64::MAX, Ordering::SeqCst);
+    }
+
+    /// The snapshot is taken: it has no mark above what was given until now.
+    pub(in crate::storage) fn shown(&self) {
+        self.seen.store(self.last.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<(u8, Vec<u8>), Rev>> {
@@ -271,10 +285,10 @@ impl Marking {
 
     /// Above all that were given before: of a commit, or of what is read from now on.
     pub fn next(&self) -> Rev {
-        Rev(self.last.fetch_add(1, Ordering::Relaxed) + 1)
+        Rev(self.last.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
-    /// Marks what one commit changed.
+    /// Marks what one commit changed. A mark that nobody met says what it has to as it is: while the cluster is away, rows that change again and again cost no pages.
     pub(in crate::storage) fn put(&self, tx: &mut WriteTx<'_>, changed: Changed) -> Result<(), TxError> {
         if changed.is_empty() {
             return Ok(());
@@ -282,8 +296,9 @@ impl Marking {
         // Should this commit fail, they are sent once more, and arrive once more.
         let arrived: Vec<Mark> = self.take_arrived();
         self::arrived(tx, &arrived)?;
-        let rev = self.next();
+        let (rev, seen) = (self.next(), self.seen.load(Ordering::SeqCst));
         changed.into_iter().try_for_each(|(key, is_marked)| match is_marked {
+            true if tx.get(REPLICA_MARKS, &key)?.is_some_and(|mark| mark.0 > seen) => Ok(()),
             true => tx.put(REPLICA_MARKS, &key, &rev),
             false => tx.delete(REPLICA_MARKS, &key).map(drop),
         })
