@@ -418,12 +418,12 @@ impl Bench {
 
         let (idle, _) = set_up(&without).await;
         tokio::time::sleep(Duration::from_secs(20)).await;
-        let bare = idle.process.memory();
+        let (bare, start_bytes) = (idle.process.memory(), idle.process.written_bytes() as f64);
         idle.process.terminate();
         let (manager, person) = set_up_with(&away, &[("MONGODB_URI", uri("away"))]).await;
         let caught_up = replication::until(&person, &manager, |view| view["state"] == "current" && !view["consistent_at"].is_null()).await;
         let text = format!(
-            "{} documents, {:.1} MB in {:.1} s: {}/s; RSS at most {:.0} MB, {:.0} without; {:.1} MB written meanwhile",
+            "{} documents, {:.1} MB in {:.1} s: {}/s; RSS at most {:.0} MB, {:.0} without; {:.1} MB written since the start, {:.1} without",
             grouped(caught_up.documents),
             caught_up.bytes / 1e6,
             caught_up.seconds,
@@ -431,6 +431,7 @@ impl Bench {
             megabytes(manager.process.memory().peak),
             megabytes(bare.peak),
             caught_up.written / 1e6,
+            start_bytes / 1e6,
         );
         let rate = caught_up.documents / caught_up.seconds;
         self.table.add("catch_up", "catching up after that week", text, "", rate);
