@@ -27,6 +27,16 @@ impl Drop for Process {
     }
 }
 
+/// A server that ends, with what it started, when its standard input does.
+pub struct Cluster(Child);
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
 impl Process {
     pub fn start(command: &mut Command) -> std::io::Result<Process> {
         command.spawn().map(Process)
@@ -173,17 +183,16 @@ pub fn free_port() -> u16 {
 }
 
 /// A server that speaks MongoDB's protocol, with its databases in memory, and where it listens; ends with what is returned.
-pub fn start_cluster() -> (Process, String) {
+pub fn start_cluster() -> (Cluster, String) {
     let address = format!("127.0.0.1:{}", free_port());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replication/server.sh");
     let port = address.rsplit(':').next().unwrap();
-    // It ends when its standard input does, which this process holds.
     let child = Command::new(script).arg(port).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    let process = Process(child);
+    let cluster = Cluster(child);
     while TcpStream::connect(&address).is_err() {
         std::thread::sleep(Duration::from_millis(50));
     }
-    (process, address)
+    (cluster, address)
 }
 
 /// An agent; a token is passed on its standard input.
