@@ -667,6 +667,7 @@ fn cluster(config: &Config, manager: &ManagerId) -> Option<Arc<Mongo>> {
         manager: manager.as_str().to_owned(),
         region: region.clone().unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        patience: replica::ANSWER,
     })))
 }
 

@@ -2,11 +2,12 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use lucid::app::control::{Done, Line, ask_backup};
-use lucid::app::rebuild::{self, Metrics};
-use lucid::clock::{Clock, boot_id};
+use lucid::app::rebuild::{self, Metrics, Wanted};
+use lucid::clock::{Clock, Stopwatch, boot_id};
 use lucid::config::Config;
 use lucid::domain::audit::{Act, Actor};
 use lucid::domain::backup::Daily;
@@ -128,6 +129,9 @@ pub struct RestoreArgs {
     /// Measurements that come along from the cluster
     #[arg(long, value_name = "WHICH", requires = "from_mongodb", default_value = "hourly")]
     metrics: Metrics,
+    /// The day before which no measurements are wanted (2026-01-31)
+    #[arg(long, value_name = "DATE", requires = "from_mongodb", value_parser = day)]
+    metrics_since: Option<Timestamp>,
     /// Folder of the store that takes its place; it may be empty, or not be there
     #[arg(long, value_name = "DIR")]
     data_dir: String,
@@ -137,6 +141,11 @@ pub struct RestoreArgs {
     /// File with the passphrase of the kit, or - for standard input; asked for on a terminal otherwise
     #[arg(long, value_name = "FILE|-", requires = "kit")]
     passphrase_file: Option<PathBuf>,
+}
+
+fn day(text: &str) -> Result<Timestamp, String> {
+    let start = Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z")).filter(|_| text.len() == 10);
+    start.ok_or_else(|| "must be a day: 2026-01-31".to_owned())
 }
 
 /// What to do when a restore is done.
@@ -156,28 +165,41 @@ impl Drop for Fetched {
     }
 }
 
+/// For an answer, over any link.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Where nobody sees a line change.
+const TOLD_EVERY: Duration = Duration::from_secs(30);
+
 /// Fetches a store from the cluster into a folder beside the one that it will be in.
-fn fetch(uri: String, manager: &str, kit: &Contents, dir: &Path, metrics: Metrics) -> Result<Fetched, Failure> {
+fn fetch(uri: String, manager: &str, kit: &Contents, dir: &Path, wanted: Wanted) -> Result<Fetched, Failure> {
     let of_environment = |text: String| if text == "-" { std::env::var("MONGODB_URI").ok() } else { Some(text) };
     let uri = of_environment(uri).ok_or_else(|| misused("--from-mongodb -: MONGODB_URI is not set"))?;
     std::fs::create_dir_all(dir).map_err(failed)?;
-    let folder = dir.join("restore.cluster");
+    let folder = dir.join(restore::FETCHED);
     // What one that was cut left.
     let _ = std::fs::remove_dir_all(&folder);
     let fetched = Fetched(folder);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
-    let mut line = 0;
+    let (mut line, mut told) = (0, Stopwatch::start());
+    let is_terminal = io::stderr().is_terminal();
     let mut tell = |at: rebuild::Progress| {
-        if io::stderr().is_terminal() {
-            let text = format!("fetching     {} of {}: {}, {} rows", at.step, at.steps, at.collection, at.rows);
+        let mut text = format!("fetching     {} of {}: {}, {} rows", at.step, at.steps, at.collection, at.rows);
+        if at.failures > 0 {
+            text += &format!("; no answer, tried again ({})", at.failures);
+        }
+        if is_terminal {
             let _ = write!(io::stderr(), "\r{text:line$}").and_then(|()| io::stderr().flush());
             line = text.len();
+        } else if at.failures > 0 || told.elapsed() >= TOLD_EVERY {
+            eprintln!("{text}");
+            told = Stopwatch::start();
         }
     };
     let fetching = async {
         replica::check_uri(&uri).await?;
-        let options = replica::Options { uri, manager: manager.to_owned(), region: String::new(), version: String::new() };
-        rebuild::fetch(&Mongo::new(options), manager, kit, &fetched.0, metrics, &mut tell).await.map_err(|why| why.0)
+        let options =
+            replica::Options { uri, manager: manager.to_owned(), region: String::new(), version: String::new(), patience: PATIENCE };
+        rebuild::fetch(&Mongo::new(options), manager, kit, &fetched.0, wanted, &mut tell).await.map_err(|why| why.0)
     };
     let outcome = runtime.block_on(fetching);
     if line > 0 {
@@ -195,7 +217,10 @@ pub fn restore(args: RestoreArgs) -> Result<(), Failure> {
     let fetched = match (args.from_mongodb, &args.manager, &kit) {
         // One that was cut is finished, whatever is asked for.
         (Some(_), ..) if restore::is_pending(dir) => None,
-        (Some(uri), Some(manager), Some(kit)) => Some(fetch(uri, manager, kit, dir, args.metrics)?),
+        (Some(uri), Some(manager), Some(kit)) => {
+            let wanted = Wanted { metrics: args.metrics, since: args.metrics_since.unwrap_or(Timestamp(0)) };
+            Some(fetch(uri, manager, kit, dir, wanted)?)
+        }
         _ => None,
     };
     let is_of_cluster = fetched.is_some();

@@ -7,7 +7,7 @@ mod fleet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lucid::app::rebuild::{self, Metrics};
+use lucid::app::rebuild::{self, Metrics, Wanted};
 use lucid::clock::{Clock, Driver};
 use lucid::domain::ids::NodeIndex;
 use lucid::domain::metrics::Sample;
@@ -114,6 +114,39 @@ async fn a_row_that_comes_back_while_its_table_is_copied_is_not_buried() {
     let at = context.replication.status().positions["node_names"].clone();
     assert!(!at.is_whole && at.through.is_some(), "read, but for its last page, and not buried: {at:?}");
     named("attic").await;
+    assert_eq!(catch_up(&site).await.doing, Doing::Current);
+    assert_equal(&site, &database).await;
+}
+
+/// What goes drop by drop holds no snapshot while others write: pages that they free are used again.
+#[tokio::test]
+async fn a_limit_of_bandwidth_does_not_make_the_store_grow() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("trickle").await);
+    let site = site(dir.path(), &uri).await;
+    let limit = async |kb: u32| site.client.put("/settings", json!({ "mongodb.limit_kb_per_second": kb.to_string() })).await;
+    let id = site.client.post("/nodes", json!({ "name": "attic", "node_type": "worker" })).await["node_id"].as_str().unwrap().to_owned();
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    limit(2).await;
+    for node in 0..60 {
+        site.client.post("/nodes", json!({ "name": format!("node-{node}"), "node_type": "worker" })).await;
+    }
+    let size = || std::fs::metadata(dir.path().join("core.redb")).unwrap().len();
+    let before = size();
+    let (context, runs) = (site.app.context.clone(), std::sync::atomic::AtomicBool::new(true));
+    let run = async {
+        context.run(Job::Replication).await.unwrap();
+        runs.store(false, Ordering::SeqCst);
+    };
+    let change = async {
+        for turn in 0..600 {
+            site.client.put(&format!("/nodes/{id}"), json!({ "name": format!("attic-{turn}") })).await;
+        }
+        assert!(runs.load(Ordering::SeqCst), "it is under way all the time");
+        let grown = size().saturating_sub(before);
+        assert!(grown < 40 << 20, "{before} bytes grew by {grown}");
+        limit(0).await;
+    };
+    tokio::join!(run, change);
     assert_eq!(catch_up(&site).await.doing, Doing::Current);
     assert_equal(&site, &database).await;
 }
@@ -277,6 +310,17 @@ async fn a_copy_of_the_card_is_noticed_and_does_not_write() {
         driver.advance_ms(31_000);
     }
     assert_eq!(seen, [Doing::Second; 8], "it knows that a run wrote which it does not know");
+    assert_equal(&original, &database).await;
+    // A wiped cluster is for who wrote until then, whoever looks first.
+    database.drop().await.unwrap();
+    for _ in 0..3 {
+        let doing = replicate(&second).await.doing;
+        assert!(doing == Doing::Watching || doing == Doing::Second, "{doing:?}");
+        replicate(&original).await;
+        driver.advance_ms(15_000);
+    }
+    assert_eq!(catch_up(&original).await.doing, Doing::Current);
+    assert_eq!(replicate(&second).await.doing, Doing::Second);
     assert_equal(&original, &database).await;
 
     // The original ends and says so. The copy stays the second, until a person says that the other one is gone.
@@ -711,12 +755,23 @@ async fn a_store_comes_back_from_the_cluster() {
     let kit = recovery::make(store, &lucid::crypto::stretch("correct horse", &salt), &salt, site.driver.reading().wall).unwrap();
     let kit = recovery::open(&kit, "correct horse").unwrap();
     let (manager, from) = (store.manager_id.as_str().to_owned(), fresh.path().join("fetched"));
-    let mut told = Vec::new();
-    let manifest = rebuild::fetch(real.as_ref(), &manager, &kit, &from, Metrics::Samples, &mut |at| told.push(at)).await.unwrap();
+    let (mut told, mut requests) = (Vec::new(), 0);
+    let breaks = Faulty::before(Arc::clone(&real), move || {
+        requests += 1;
+        if requests % 20 == 10 { Fate::Unanswered } else { Fate::Fine }
+    });
+    let all_of_it = Wanted { metrics: Metrics::Samples, since: Timestamp(0) };
+    let manifest = rebuild::fetch(breaks.as_ref(), &manager, &kit, &from, all_of_it, &mut |at| told.push(at)).await.unwrap();
+    assert!(told.iter().any(|at| at.failures > 0), "the link broke");
     assert!(told.is_sorted_by_key(|at| (at.step, at.rows)) && told.iter().all(|at| (1..=at.steps).contains(&at.step)), "{told:?}");
     assert_eq!(told.last().map(|at| (at.collection, at.step)), told.first().map(|at| ("resource_metrics", at.steps)));
     assert_eq!(manifest.manager_id, manager);
-    let other = rebuild::fetch(real.as_ref(), "manager_of_others", &kit, &fresh.path().join("other"), Metrics::Hourly, &mut |_| ()).await;
+    let none = Wanted { metrics: Metrics::Samples, since: site.driver.reading().wall };
+    let mut rows = 0;
+    rebuild::fetch(real.as_ref(), &manager, &kit, &fresh.path().join("since"), none, &mut |at| rows = at.rows).await.unwrap();
+    let measured = all(&database, "resource_metrics", doc! {}).await.len() + all(&database, "resource_metrics_hourly", doc! {}).await.len();
+    assert_eq!(told.last().unwrap().rows - rows, measured as u64, "none of before that day");
+    let other = rebuild::fetch(real.as_ref(), "manager_of_others", &kit, &fresh.path().join("other"), none, &mut |_| ()).await;
     assert!(other.unwrap_err().0.contains("recovery kit"));
     let (place, now) = (fresh.path().join("data"), site.app.clock.now());
     let order = Order { from: &from, dir: &place, kit: Some(&kit), boot_id: "boot".into(), now, device: device::real() };
@@ -792,6 +847,10 @@ async fn the_command_line_brings_a_store_back_and_says_why_not() {
     positions.insert_one(&later).await.unwrap();
     refused(run(&uri, &manager), "a table of_tomorrow of this manager, which this release does not know");
     positions.delete_one(doc! { "_id": later.get_str("_id").unwrap() }).await.unwrap();
+    // What is left of one that was killed is no place for a new manager.
+    std::fs::create_dir_all(place.join("restore.cluster")).unwrap();
+    let begun = std::process::Command::new(BINARY).args(["serve", "--data-dir", place.to_str().unwrap()]).output().unwrap();
+    assert!(String::from_utf8_lossy(&begun.stderr).contains("a restore from the cluster was cut"), "{begun:?}");
     let (ok, text) = run(&uri, &manager);
     assert!(ok && text.contains("as generation 2; verified") && text.contains("reset-password"), "{text}");
     assert!(!place.join("restore.cluster").exists());

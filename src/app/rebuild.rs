@@ -2,18 +2,25 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::domain::backup::Manifest;
 use crate::domain::replica::cluster::{Managed, Round, Trouble};
+use crate::domain::replica::pace::Pace;
+use crate::domain::time::Timestamp;
 use crate::gateways::replica::{Cluster, Of};
+use crate::storage::hot::hours;
 use crate::storage::recovery::Contents;
 use crate::storage::replica::catalog::{Listed, leaving};
 use crate::storage::replica::documents::collection;
 use crate::storage::replica::measured::Measured;
 use crate::storage::replica::rebuild::{NotRebuilt, Rebuild, Sealed};
+use crate::storage::table::Key;
 
-/// In one request.
+/// In one request, where the link holds.
 const PAGE: usize = 500;
+/// A cluster that did not answer so often in a row is given up, after some four minutes.
+const TRIES: u32 = 9;
 
 /// What the cluster has of a manager as a whole.
 ///
@@ -39,6 +46,14 @@ pub enum Metrics {
     None,
 }
 
+/// What of measurements is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    pub metrics: Metrics,
+    /// None of earlier hours.
+    pub since: Timestamp,
+}
+
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
@@ -49,6 +64,8 @@ pub struct Progress {
     pub steps: usize,
     /// How many rows have come, of all collections.
     pub rows: u64,
+    /// How often in a row the cluster did not answer.
+    pub failures: u32,
 }
 
 /// What is fetched in one go.
@@ -64,6 +81,17 @@ impl Part {
             Part::Rows(listed) => Of { collection: collection(listed.table), table: listed.table },
             Part::Measured(of) => Of { collection: of.collection(), table: of.table() },
         }
+    }
+
+    /// What comes before all that is wanted.
+    fn before(self, since: Timestamp) -> Option<Vec<u8>> {
+        let hour = hours::hour_of(since.slot());
+        let place = match self {
+            Part::Rows(_) => return None,
+            Part::Measured(Measured::Hourly) => hour,
+            Part::Measured(Measured::Raw) => hours::first_slot(hour).0,
+        };
+        Some((place.checked_sub(1)?, u32::MAX).encode())
     }
 
     fn put(self, rebuild: &Rebuild, sealed: &[Sealed]) -> Result<(), NotRebuilt> {
@@ -84,7 +112,7 @@ pub async fn fetch(
     manager: &str,
     kit: &Contents,
     folder: &Path,
-    metrics: Metrics,
+    wanted: Wanted,
     tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Manifest, NotRebuilt> {
     if kit.manager_id.as_str() != manager {
@@ -100,20 +128,17 @@ pub async fn fetch(
     }
     let rebuild = Arc::new(Rebuild::begin(folder, kit, round.clone())?);
     let tables: Vec<Part> = leaving().map(Part::Rows).collect();
-    let measured: &[Part] = match metrics {
+    let measured: &[Part] = match wanted.metrics {
         Metrics::Samples => &[Part::Measured(Measured::Hourly), Part::Measured(Measured::Raw)],
         Metrics::Hourly => &[Part::Measured(Measured::Hourly)],
         Metrics::None => &[],
     };
-    let progress = Progress { collection: "", step: 0, steps: tables.len() + measured.len(), rows: 0 };
-    let mut fetching = Fetching { cluster, rebuild, progress, tell };
+    let progress = Progress { collection: "", step: 0, steps: tables.len() + measured.len(), rows: 0, failures: 0 };
+    let mut fetching = Fetching { cluster, rebuild, round, since: wanted.since, progress, pace: Pace::default(), tell };
     fetching.all(&tables).await?;
-    fetching.lay_over(&round).await?;
+    fetching.lay_over().await?;
     fetching.all(measured).await?;
-    let now = whole(cluster, manager).await?;
-    if now.round.is_none_or(|now| now.rev != round.rev) {
-        return Err(NotRebuilt("the manager wrote to the cluster meanwhile: end it, and try again".into()));
-    }
+    fetching.look_again().await?;
     let rebuild = Arc::into_inner(fetching.rebuild).ok_or_else(|| NotRebuilt("a write is under way".into()))?;
     tokio::task::spawn_blocking(move || rebuild.finish()).await?
 }
@@ -125,18 +150,21 @@ fn is_known(table: &str) -> bool {
 struct Fetching<'a> {
     cluster: &'a dyn Cluster,
     rebuild: Arc<Rebuild>,
+    round: Round,
+    since: Timestamp,
     progress: Progress,
+    pace: Pace,
     tell: &'a mut (dyn FnMut(Progress) + Send),
 }
 
 impl Fetching<'_> {
     async fn all(&mut self, parts: &[Part]) -> Result<(), NotRebuilt> {
         for part in parts.iter().copied() {
-            let (of, mut last) = (part.of(), None::<Vec<u8>>);
+            let (of, mut last) = (part.of(), part.before(self.since));
             (self.progress.collection, self.progress.step) = (of.collection, self.progress.step + 1);
             loop {
                 (self.tell)(self.progress);
-                let rows = self.cluster.rows(of, last.as_deref(), PAGE).await.map_err(said)?;
+                let rows = self.asked(async |cluster, limit| cluster.rows(of, last.as_deref(), limit).await).await?;
                 let Some(end) = rows.last() else { break };
                 last = Some(end.name.clone());
                 self.progress.rows += u64::try_from(rows.len()).unwrap_or(u64::MAX);
@@ -149,14 +177,46 @@ impl Fetching<'_> {
     }
 
     /// What the round has, over what documents have.
-    async fn lay_over(&self, round: &Round) -> Result<(), NotRebuilt> {
-        for part in 0..round.parts {
-            let sealed = self.cluster.part(round.rev, part).await.map_err(said)?;
-            let sealed = sealed.ok_or_else(|| NotRebuilt("a part of the last round is missing".into()))?;
+    async fn lay_over(&mut self) -> Result<(), NotRebuilt> {
+        let of = self.round.rev;
+        for part in 0..self.round.parts {
+            let Some(sealed) = self.asked(async |cluster, _| cluster.part(of, part).await).await? else {
+                self.look_again().await?;
+                return Err(NotRebuilt("a part of the last round is missing".into()));
+            };
             let rebuild = Arc::clone(&self.rebuild);
             tokio::task::spawn_blocking(move || rebuild.put_part(&sealed)).await??;
         }
         Ok(())
+    }
+
+    /// Whether what came is of one state: nobody wrote in between.
+    async fn look_again(&mut self) -> Result<(), NotRebuilt> {
+        let now = self.asked(async |cluster, _| cluster.managed().await).await?;
+        if now.and_then(|now| now.round).is_none_or(|now| now.rev != self.round.rev) {
+            return Err(NotRebuilt("the manager wrote to the cluster meanwhile: end it, and try again".into()));
+        }
+        Ok(())
+    }
+
+    /// One request; again, for less, while no answer comes.
+    async fn asked<T>(&mut self, ask: impl AsyncFn(&dyn Cluster, usize) -> Result<T, Trouble>) -> Result<T, NotRebuilt> {
+        loop {
+            match ask(self.cluster, self.pace.of(PAGE)).await {
+                Ok(answer) => {
+                    self.progress.failures = 0;
+                    self.pace.went();
+                    return Ok(answer);
+                }
+                Err(Trouble::Away(_)) if self.progress.failures + 1 < TRIES => {
+                    self.progress.failures += 1;
+                    self.pace.broke();
+                    (self.tell)(self.progress);
+                    tokio::time::sleep(Duration::from_millis(500 << self.progress.failures)).await;
+                }
+                Err(trouble) => return Err(said(trouble)),
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use crate::domain::replica::cluster::{Claim, Managed, Position, Round, Trouble};
 use crate::domain::replica::{Document, Fields, Rev};
 
-pub use mongo::{Mongo, Options, check_uri};
+pub use mongo::{ANSWER, Mongo, Options, check_uri};
 
 use super::chain::Boxed;
 

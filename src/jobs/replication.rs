@@ -34,8 +34,13 @@ use super::{Context, Stopped};
 const WHOLE: Batch = Batch { documents: 500, bytes: 1 << 20 };
 /// Waiting for the bandwidth that was set, it looks around this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+/// The same with a snapshot.
+const SHORT_SLEEP: Duration = Duration::from_millis(500);
 /// Where more of a request are not taken, it is a matter of the collection.
 const MOST_NOT_TAKEN: usize = 50;
+
+/// For which a snapshot is held: some MB of pages.
+const MOST_COMMITS: u64 = 100;
 
 /// What it knows from one run to the next; gone with the process.
 #[derive(Debug, Default)]
@@ -88,7 +93,6 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     let mut memory = context.replica.lock().await;
     let now = context.clock.now().boot;
     memory.whole_at.get_or_insert(now);
-    memory.turned.take_if(|turned| turned.is_stale(now));
     let ended = run_if_due(context, cluster.as_ref(), &mut memory).await;
     let told = alerts::tell(context, &mut memory).await;
     ended.and(told)
@@ -259,6 +263,12 @@ impl Run<'_> {
         Ok(Arc::new(fenced.ok_or_else(|| Stopped("no marks are kept".into()))?))
     }
 
+    /// Every commit while a snapshot is held takes pages that it cannot use again.
+    fn is_held_too_long(&self, at: &Fenced) -> bool {
+        let since = |which: Which| self.context.store.revisions_since(which, at.of(which).1);
+        Which::ALL.into_iter().any(|which| since(which) > MOST_COMMITS)
+    }
+
     async fn turn(&mut self, round: Option<Round>) -> Result<(), Halt> {
         if self.memory.round != round {
             self.cluster.turn(self.held()?, round.as_ref()).await?;
@@ -344,12 +354,29 @@ impl Run<'_> {
     async fn may_send(&mut self) -> Result<(), Halt> {
         self.go_on().await?;
         while self.memory.owed > Duration::ZERO {
-            let some = self.memory.owed.min(LONGEST_SLEEP);
-            tokio::time::sleep(some).await;
-            self.memory.owed -= some;
+            self.pay(LONGEST_SLEEP).await;
             self.go_on().await?;
         }
         Ok(())
+    }
+
+    /// The same of rows of a snapshot. False: it was held for too long, as others wrote; the next one is taken.
+    async fn may_send_of(&mut self, at: &Fenced) -> Result<bool, Halt> {
+        self.go_on().await?;
+        while self.memory.owed > Duration::ZERO {
+            self.pay(SHORT_SLEEP).await;
+            self.go_on().await?;
+            if self.memory.owed > Duration::ZERO && self.is_held_too_long(at) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn pay(&mut self, at_most: Duration) {
+        let some = self.memory.owed.min(at_most);
+        tokio::time::sleep(some).await;
+        self.memory.owed -= some;
     }
 
     /// A pause that was asked for begins here; a sign of life where it is time for one.

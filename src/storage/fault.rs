@@ -170,6 +170,8 @@ pub enum OpenError {
         hot: String,
     },
     MissingFile(std::path::PathBuf),
+    /// Nothing but what a restore from the cluster left here.
+    RestoreCut(std::path::PathBuf),
     SecretKey(String),
     Fault(Fault),
 }
@@ -177,6 +179,11 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            OpenError::RestoreCut(left) => write!(
+                f,
+                "a restore from the cluster was cut: give its command again, or delete {} to begin with a new manager",
+                left.display()
+            ),
             OpenError::InUse(dir) => write!(f, "{} is in use by another process; one manager per data folder", dir.display()),
             OpenError::Folder(dir, why) => write!(f, "{}: {why}", dir.display()),
             OpenError::NewerStore { found, known } => {

@@ -207,6 +207,9 @@ pub(super) fn enter(dir: &Path, device: &dyn Device) -> Result<File, OpenError> 
     }
 }
 
+/// Folder of what comes from the cluster, in that of the store.
+pub const FETCHED: &str = "restore.cluster";
+
 /// Whether an exchange was decided and is not finished.
 pub fn is_pending(dir: &Path) -> bool {
     dir.join(READY).is_dir()

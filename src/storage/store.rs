@@ -126,6 +126,9 @@ impl Store {
         if is_new && exists(&hot_path)? {
             return Err(OpenError::MissingFile(core_path));
         }
+        if is_new && exists(&dir.join(restore::FETCHED))? {
+            return Err(OpenError::RestoreCut(dir.join(restore::FETCHED)));
+        }
         let secrets = match Secrets::load(dir)? {
             Some(secrets) => secrets,
             None if is_new => Secrets::create(dir, SecretKey(entropy.bytes()))?,
@@ -398,6 +401,11 @@ impl Store {
         // Later: what heads of epochs say is there.
         let (hot, hot_rev) = fence(&self.hot).await?;
         Ok(core_rev.zip(hot_rev).map(|(core_rev, hot_rev)| Fenced { core, core_rev, hot, hot_rev }))
+    }
+
+    /// About as many commits of a file, since one of its revisions was given.
+    pub fn revisions_since(&self, which: Which, rev: Rev) -> u64 {
+        self.file(which).marking().map_or(0, |marking| marking.since(rev))
     }
 
     /// Rows of a file that have arrived in the cluster.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lucid::domain::replica::cluster::Round;
-use lucid::gateways::replica::{Cluster, Mongo, Options};
+use lucid::gateways::replica::{ANSWER, Cluster, Mongo, Options};
 use lucid::live::{Job, Status};
 use lucid::storage::replica::catalog::{Listed, Way, by_number, leaving};
 use lucid::storage::replica::documents::collection;
@@ -64,7 +64,7 @@ pub async fn of_cluster(site: &Site, database: &Database) -> State {
 /// What a restore would find: the documents, with what the last round has of those that it changed, and of logs what was there then.
 pub async fn restorable(site: &Site, uri: &str, database: &Database) -> Option<(Round, State)> {
     let manager = site.app.store.manager_id.as_str().to_owned();
-    let cluster = Mongo::new(Options { uri: uri.into(), manager, region: String::new(), version: String::new() });
+    let cluster = Mongo::new(Options { uri: uri.into(), manager, region: String::new(), version: String::new(), patience: ANSWER });
     let round = cluster.managed().await.unwrap()?.round?;
     let mut state = of_cluster(site, database).await;
     for part in 0..round.parts {

@@ -122,14 +122,21 @@ pub struct Own<'a> {
 /// How somebody else's claim looked first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {
-    run: String,
+    /// None: it is not waited for.
+    run: Option<String>,
     beat: u64,
     since: BootMs,
 }
 
 /// Who may write. Lives are told by beats that are seen, never by comparing clocks of two machines.
 pub fn standing(own: &Own<'_>, found: Option<&Claim>, watched: &mut Option<Watched>, now: BootMs) -> Standing {
-    let Some(found) = found else { return Standing::Free };
+    let Some(found) = found else {
+        // Somebody else wrote until now, and the cluster was wiped: that one has the first word.
+        return match watched {
+            Some(seen) if now.0.saturating_sub(seen.since.0) < WATCH_MS => Standing::Watch,
+            _ => Standing::Free,
+        };
+    };
     if found.run == own.run {
         return Standing::Mine;
     }
@@ -138,26 +145,23 @@ pub fn standing(own: &Own<'_>, found: Option<&Claim>, watched: &mut Option<Watch
     }
     let is_ours = found.generation < own.generation || own.known.contains(&found.run);
     if !is_ours && !own.takes_over {
+        *watched = Some(Watched { run: None, beat: found.beat, since: now });
         return Standing::Second;
     }
     if found.is_released {
         return Standing::Free;
     }
     match watched {
-        Some(seen) if seen.run == found.run && seen.beat == found.beat => {
-            if now.0.saturating_sub(seen.since.0) >= WATCH_MS {
-                Standing::Free
-            } else {
-                Standing::Watch
-            }
+        Some(seen) if seen.run.as_ref() == Some(&found.run) && seen.beat == found.beat => {
+            if now.0.saturating_sub(seen.since.0) >= WATCH_MS { Standing::Free } else { Standing::Watch }
         }
         // It beats: this one is the second, and goes on looking.
-        Some(seen) if seen.run == found.run => {
-            *watched = Some(Watched { run: found.run.clone(), beat: found.beat, since: now });
+        Some(seen) if seen.run.as_ref() == Some(&found.run) => {
+            *watched = Some(Watched { run: Some(found.run.clone()), beat: found.beat, since: now });
             Standing::Second
         }
         _ => {
-            *watched = Some(Watched { run: found.run.clone(), beat: found.beat, since: now });
+            *watched = Some(Watched { run: Some(found.run.clone()), beat: found.beat, since: now });
             Standing::Watch
         }
     }
@@ -179,7 +183,7 @@ impl fmt::Display for Trouble {
         match self {
             Trouble::Away(why) => write!(f, "the cluster does not answer: {why}"),
             Trouble::Refused(why) => write!(f, "the cluster refuses: {why}"),
-            Trouble::Claimed => f.write_str("another manager writes these documents by now"),
+            Trouble::Claimed => f.write_str("the cluster has another claim than this manager's, or none any more: it is looked at anew"),
         }
     }
 }
@@ -233,6 +237,9 @@ mod tests {
         // The copy wrote meanwhile: the original is the second now, also while the copy is off, until a person says so.
         let copy = Claim { is_released: true, ..claim(2, "of the copy", 1) };
         assert_eq!(standing(&own(&known), Some(&copy), &mut watched, BootMs(900_000)), Standing::Second);
+        // The cluster is wiped: whoever wrote until then has the first word.
+        let mut at = |ms| standing(&own(&known), None, &mut watched, BootMs(900_000 + ms));
+        assert_eq!([at(0), at(WATCH_MS - 1), at(WATCH_MS)], [Standing::Watch, Standing::Watch, Standing::Free]);
         let told = Own { takes_over: true, ..own(&known) };
         assert_eq!(standing(&told, Some(&copy), &mut watched, BootMs(900_000)), Standing::Free);
         let alive = claim(2, "of the copy", 2);

@@ -21,8 +21,8 @@ const PARTS: &str = "manager_rounds";
 /// Where the connection string names no database.
 const DATABASE: &str = "lucid_nodes";
 
-/// A server that says nothing for so long is away.
-const ANSWER: Duration = Duration::from_secs(30);
+/// A server that says nothing for so long is away, for who sends a little at a time.
+pub const ANSWER: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(600);
 /// One for what goes, and one for who looks at the fleet meanwhile.
@@ -51,6 +51,8 @@ pub struct Options {
     pub manager: String,
     pub region: String,
     pub version: String,
+    /// For how long an answer is waited for.
+    pub patience: Duration,
 }
 
 /// Connects when it is asked first.
@@ -105,10 +107,11 @@ impl Mongo {
     /// One request, with one answer.
     async fn ask(&self, command: Doc) -> Result<Doc, Failed> {
         let database = self.database().await?;
-        match tokio::time::timeout(ANSWER, database.run_command(command)).await {
+        let patience = self.options.patience;
+        match tokio::time::timeout(patience, database.run_command(command)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(Failed { trouble: trouble(&error), code: code_of(&error) }),
-            Err(_) => Err(Trouble::Away(format!("no answer within {} s", ANSWER.as_secs())).into()),
+            Err(_) => Err(Trouble::Away(format!("no answer within {} s", patience.as_secs())).into()),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::ops::{Bound, ControlFlow};
 
 use super::indexes::INDEXES;
+use super::seen::Seen;
 use super::{Halt, Run, alerts};
 use crate::crypto::hex;
 use crate::domain::replica::Rev;
@@ -96,7 +97,7 @@ impl Run<'_> {
                 tracing::warn!(?indexes, "the cluster has other indexes than it should; they are left as they are");
             }
             self.context.replication.change(|status| status.indexes = indexes);
-            (self.memory.tended, self.memory.seen) = (Some(copy), None);
+            (self.memory.tended, self.memory.seen) = (Some(copy), Seen::default());
         }
         self.context.replication.change(|status| {
             status.round.clone_from(&self.memory.round);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Halt, Run, is_of_all, reading};
-use crate::domain::replica::Rev;
 use crate::domain::replica::cluster::{Life, Position};
+use crate::domain::replica::{Document, Rev};
 use crate::live::Job;
 use crate::storage::compaction::Which;
 use crate::storage::hot::hours;
@@ -70,8 +70,7 @@ impl Run<'_> {
             let fenced = self.fenced().await?;
             let (store, wanted, rev) = (Arc::clone(&self.context.store), self.batch().documents, fenced.hot_rev);
             let page: Page = reading(move || Ok(measured::page(&store, &fenced.core, of, at, rev, wanted)?)).await?;
-            let not_taken = self.write(&page.documents).await?;
-            if is_of_all(&not_taken, page.documents.len()) {
+            if !self.write_some(&page.documents).await? {
                 return Ok(true);
             }
             at = page.next;
@@ -79,6 +78,19 @@ impl Run<'_> {
             self.go_on().await?;
         }
         Ok(false)
+    }
+
+    /// In as many requests as the link takes. False: their collection takes nothing.
+    async fn write_some(&mut self, mut documents: &[Document]) -> Result<bool, Halt> {
+        while !documents.is_empty() {
+            let (some, rest) = documents.split_at(self.batch().first_of(documents));
+            let not_taken = self.write(some).await?;
+            if is_of_all(&not_taken, some.len()) {
+                return Ok(false);
+            }
+            documents = rest;
+        }
+        Ok(true)
     }
 
     /// Hours that were rolled up again since they were sent. False: more of them wait.
@@ -94,8 +106,7 @@ impl Run<'_> {
                     let (store, nodes) = (Arc::clone(&self.context.store), nodes.to_vec());
                     let read = move || Ok(measured::documents(&store, &fenced.core, of, hour, &nodes, fenced.hot_rev)?);
                     let documents = reading(read).await?;
-                    let not_taken = self.write(&documents).await?;
-                    if is_of_all(&not_taken, documents.len()) {
+                    if !self.write_some(&documents).await? {
                         return Ok(true);
                     }
                 }

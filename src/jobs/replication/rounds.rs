@@ -1,21 +1,17 @@
 //! Rounds: what the cluster has becomes one state of the store as a whole.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::{Halt, Run, reading};
 use crate::clock::Stopwatch;
 use crate::domain::replica::Rev;
 use crate::domain::replica::cluster::{Life, Round, Through};
-use crate::domain::time::{BootMs, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::live::Doing;
 use crate::storage::compaction::Which;
 use crate::storage::replica::catalog::{CATALOG, Listed, Way};
-use crate::storage::replica::marks::Mark;
+use crate::storage::replica::marks::{ANY, Mark};
 use crate::storage::replica::rows::{self, Fenced, Marked};
-
-/// Requests for which logs are read from one snapshot: as long as one is held, pages that are freed are not used again.
-const MOST_OF_A_SNAPSHOT: usize = 200;
 
 /// Parts of a round that has not turned yet. Whatever ends a run, the next one goes on from here; gone with the process.
 #[derive(Debug)]
@@ -28,28 +24,21 @@ pub(super) struct Begun {
     pass: Pass,
 }
 
-/// A round that has turned, and whose documents are not all there. They have to be what its parts say until they are, so its snapshot is held.
+/// A round that has turned, and whose documents are not all there.
+#[derive(Debug)]
 pub(super) struct Turned {
-    rev: Rev,
-    at: Arc<Fenced>,
+    /// None: it is of no round, and goes with the run.
+    rev: Option<Rev>,
+    /// Of the snapshot of its parts. A row whose mark is not above has not changed since: read later, it is what they say.
+    of: Revs,
     file: Which,
     last: Option<Mark>,
-    /// When some of them last arrived.
-    moved_at: BootMs,
 }
-
-/// Where none did for so long, the snapshot is let go: pages that are freed meanwhile are not used again. What is left goes with another round. In ms.
-const HELD_MS: i64 = 3_600_000;
 
 impl Turned {
-    pub(super) fn is_stale(&self, now: BootMs) -> bool {
-        now.0.saturating_sub(self.moved_at.0) > HELD_MS
-    }
-}
-
-impl fmt::Debug for Turned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Turned")
+    fn of(&self) -> Rev {
+        let [core, hot] = self.of;
+        if self.file == Which::Core { core } else { hot }
     }
 }
 
@@ -90,8 +79,13 @@ impl Run<'_> {
     /// What the logs have, then what changed as parts of the round, then the round, then the documents of what changed: a restore finds one state of the store at any moment.
     pub(super) async fn round(&mut self, life: &Life) -> Result<(), Halt> {
         self.apply_turned().await?;
-        let (at, when) = self.follow_logs(life).await?;
-        let (rev, parts) = self.put_parts(&at, life).await?;
+        let (at, when, rev, parts) = loop {
+            let (at, when) = self.follow_logs(life).await?;
+            // Otherwise it goes on with a newer snapshot, which is another moment for logs, too.
+            if let Some((rev, parts)) = self.put_parts(&at, life).await? {
+                break (revs(&at), when, rev, parts);
+            }
+        };
         let through: Vec<Through> = logs()
             .filter_map(|listed| {
                 let key = self.memory.positions.get(listed.table)?.through.clone()?;
@@ -100,7 +94,7 @@ impl Run<'_> {
             .collect();
         if parts > 0 || self.memory.round.as_ref().is_none_or(|round| round.through != through) {
             self.turn(Some(Round { rev, at: when, parts, through })).await?;
-            self.begin_to_apply(at, rev);
+            self.begin_to_apply(at, Some(rev));
             self.cluster.drop_parts(rev, None).await?;
         }
         self.apply_turned().await
@@ -109,8 +103,7 @@ impl Run<'_> {
     /// The same while there is no round: some tables cannot be read to their end, which is no matter of the others.
     pub(super) async fn without_a_round(&mut self, life: &Life) -> Result<(), Halt> {
         let (at, _) = self.follow_logs(life).await?;
-        // Of none: whatever becomes of this, there is another snapshot in the next run.
-        self.begin_to_apply(at, Rev(0));
+        self.begin_to_apply(revs(&at), None);
         self.apply().await
     }
 
@@ -119,26 +112,23 @@ impl Run<'_> {
         loop {
             let when = self.context.clock.now().wall;
             let at = self.fenced().await?;
-            let (mut requests, mut spurned) = (0, false);
+            let mut is_through = true;
             for listed in logs() {
-                let followed = self.follow(listed, life, &at).await?;
-                requests += followed.requests;
-                spurned |= followed.spurned;
+                is_through &= self.follow(listed, life, &at).await?;
             }
-            // What a log lacks there has a mark by now, which the round has to have.
-            if !spurned && requests < MOST_OF_A_SNAPSHOT {
+            if is_through {
                 return Ok((at, when));
             }
         }
     }
 
-    async fn marked(&self, at: &Arc<Fenced>, which: Which, above: Rev, after: Option<Mark>) -> Result<Marked, Halt> {
+    async fn marked(&self, at: &Arc<Fenced>, which: Which, within: (Rev, Rev), after: Option<Mark>) -> Result<Marked, Halt> {
         let (at, store, batch) = (Arc::clone(at), Arc::clone(&self.context.store), self.batch());
-        reading(move || Ok(rows::marked(&store, &at, which, above, after.as_ref(), batch)?)).await
+        reading(move || Ok(rows::marked(&store, &at, which, within, after.as_ref(), batch)?)).await
     }
 
-    /// Brings the parts up to the snapshot; the round's name, and how many parts it has.
-    async fn put_parts(&mut self, at: &Arc<Fenced>, life: &Life) -> Result<(Rev, u32), Halt> {
+    /// Brings the parts up to the snapshot; the round's name, and how many parts it has. None: not in the time for which a snapshot is held.
+    async fn put_parts(&mut self, at: &Arc<Fenced>, life: &Life) -> Result<Option<(Rev, u32)>, Halt> {
         let after = self.memory.round.as_ref().map(|round| round.rev);
         let mut begun = match self.memory.begun.take() {
             Some(begun) if begun.life == *life && begun.after == after => begun,
@@ -147,17 +137,17 @@ impl Run<'_> {
         let ended = self.put_parts_of(&mut begun, at).await;
         let done = (begun.rev, begun.parts);
         self.memory.begun = Some(begun);
-        ended.map(|()| done)
+        ended.map(|is_done| is_done.then_some(done))
     }
 
-    async fn put_parts_of(&mut self, begun: &mut Begun, at: &Arc<Fenced>) -> Result<(), Halt> {
+    async fn put_parts_of(&mut self, begun: &mut Begun, at: &Arc<Fenced>) -> Result<bool, Halt> {
         loop {
             let pass = &begun.pass;
-            let marked = self.marked(at, pass.file, pass.above(), pass.last.clone()).await?;
+            let marked = self.marked(at, pass.file, (pass.above(), ANY.1), pass.last.clone()).await?;
             let Some(last) = marked.marks.last().cloned() else {
                 match (pass.file, pass.of == revs(at)) {
                     (Which::Core, _) => (begun.pass.file, begun.pass.last) = (Which::Hot, None),
-                    (Which::Hot, true) => return Ok(()),
+                    (Which::Hot, true) => return Ok(true),
                     (Which::Hot, false) => begun.pass = Pass::begin(pass.of, at),
                 }
                 continue;
@@ -168,28 +158,32 @@ impl Run<'_> {
                 self.cluster.drop_parts(begun.rev, begun.after).await?;
             }
             let part = rows::part(&self.context.store.secrets, begun.rev, &marked)?;
-            self.may_send().await?;
+            if !self.may_send_of(at).await? {
+                return Ok(false);
+            }
             let (sent, size) = (Stopwatch::start(), part.len());
             let arrived = self.cluster.put_part(begun.rev, begun.parts, at.core_rev, part).await;
             self.answered(arrived)?;
             begun.parts = begun.parts.saturating_add(1);
             begun.pass.last = Some(last);
             self.sent(0, size, &sent);
+            if self.is_held_too_long(at) {
+                return Ok(false);
+            }
         }
     }
 
-    fn begin_to_apply(&mut self, at: Arc<Fenced>, rev: Rev) {
+    fn begin_to_apply(&mut self, of: Revs, rev: Option<Rev>) {
         // Parts of a round to come would lack what loses its mark from now on.
         self.memory.begun = None;
-        let moved_at = self.context.clock.now().boot;
-        self.memory.turned = Some(Turned { rev, at, file: Which::Core, last: None, moved_at });
+        self.memory.turned = Some(Turned { rev, of, file: Which::Core, last: None });
     }
 
     /// The rest of the documents of the round that the cluster has, if it is this process's.
     async fn apply_turned(&mut self) -> Result<(), Halt> {
         let round = self.memory.round.as_ref().map(|round| round.rev);
         match &self.memory.turned {
-            Some(turned) if round == Some(turned.rev) => self.apply().await,
+            Some(turned) if round.is_some() && round == turned.rev => self.apply().await,
             _ => {
                 self.memory.turned = None;
                 Ok(())
@@ -197,11 +191,13 @@ impl Run<'_> {
         }
     }
 
-    /// What is marked becomes documents; where one is not taken, its mark stays.
+    /// What is marked becomes documents; where one is not taken, its mark stays. What changed since the round has another mark, and goes with the next one.
     async fn apply(&mut self) -> Result<(), Halt> {
-        while let Some(Turned { at, file, last, .. }) = &self.memory.turned {
-            let file = *file;
-            let marked = self.marked(at, file, Rev(0), last.clone()).await?;
+        while let Some(turned) = &self.memory.turned {
+            let (file, within, last) = (turned.file, (Rev(0), turned.of()), turned.last.clone());
+            let at = self.fenced().await?;
+            let marked = self.marked(&at, file, within, last).await?;
+            drop(at);
             let end = marked.marks.last().cloned();
             let Some(turned) = &mut self.memory.turned else { break };
             if end.is_none() {
@@ -213,7 +209,7 @@ impl Run<'_> {
             }
             let not_taken = self.write(&marked.documents).await?;
             if let Some(turned) = &mut self.memory.turned {
-                (turned.last, turned.moved_at) = (end, self.context.clock.now().boot);
+                turned.last = end;
             }
             let kept = |at: usize| not_taken.iter().any(|not| not.index == at);
             let arrived = marked.marks.into_iter().enumerate().filter(|(at, _)| !kept(*at)).map(|(_, mark)| mark);

@@ -1,4 +1,4 @@
-//! What is seen of nodes and pools and is in none of their rows: refreshed once an epoch, in documents that are there.
+//! What is seen of nodes and pools and is in none of their rows: refreshed with each epoch and every five minutes, in documents that are there.
 
 use super::{Halt, Run};
 use crate::domain::credits::Epoch;
@@ -7,6 +7,7 @@ use crate::domain::node::Node;
 use crate::domain::pool::Pool;
 use crate::domain::replica::cluster::Trouble;
 use crate::domain::replica::{Fields, Value};
+use crate::domain::time::BootMs;
 use crate::gateways::replica::Of;
 use crate::storage::core::tables::{NODES, POOLS};
 use crate::storage::core::{epochs, pools};
@@ -15,28 +16,50 @@ use crate::storage::present::{Standings, Statuses};
 use crate::storage::replica::documents::{collection, word};
 use crate::storage::table::{Key, Read};
 
+/// What documents say by now.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The newest epoch of what was taken together last, and when it was; None: nothing was of this claim.
+    taken: Option<(Option<Epoch>, BootMs)>,
+    /// What of it did not arrive yet, the last one first: over a bad link each run sends some.
+    rest: Vec<(&'static str, OfDocument)>,
+}
+
+/// The name of a document, and what is set in it.
+type OfDocument = (Vec<u8>, Fields);
+
+/// Without a new epoch, as where the clock is not trusted: five minutes.
+const LONGEST_MS: i64 = 300_000;
+
 impl Run<'_> {
     pub(super) async fn refresh_seen(&mut self) -> Result<(), Halt> {
         let newest = epochs::last(&self.context.store.read()?)?.map(|head| head.epoch);
-        if self.memory.seen == Some(newest) {
-            return Ok(());
+        let now = self.context.clock.now().boot;
+        let is_new = self.memory.seen.taken.is_none_or(|(of, at)| of != newest || now.0.saturating_sub(at.0) >= LONGEST_MS);
+        if self.memory.seen.rest.is_empty() && is_new {
+            let nodes = self.seen()?.into_iter().map(|of| (NODES.name, of));
+            let pools = self.members()?.into_iter().map(|of| (POOLS.name, of));
+            let rest = pools.chain(nodes).rev().collect();
+            self.memory.seen = Seen { taken: Some((newest, now)), rest };
         }
-        for (table, seen) in [(NODES.name, self.seen()?), (POOLS.name, self.members()?)] {
-            for some in seen.chunks(self.batch().documents) {
-                let answer = self.cluster.refresh(Of { collection: collection(table), table }, some).await;
-                match self.answered(answer) {
-                    // A rule of one collection is no matter of what else goes.
-                    Err(Trouble::Refused(why)) => self.refused = Some(format!("{table}: {why}")),
-                    answer => answer?,
-                }
+        while let Some(table) = self.memory.seen.rest.last().map(|(table, _)| *table) {
+            let rest = &self.memory.seen.rest;
+            let next = rest.iter().rev().take_while(|(of, _)| *of == table).take(self.batch().documents);
+            let some: Vec<OfDocument> = next.map(|(_, of)| of.clone()).collect();
+            let answer = self.cluster.refresh(Of { collection: collection(table), table }, &some).await;
+            match self.answered(answer) {
+                // A rule of one collection is no matter of what else goes.
+                Err(Trouble::Refused(why)) => self.refused = Some(format!("{table}: {why}")),
+                answer => answer?,
             }
+            let left = self.memory.seen.rest.len() - some.len();
+            self.memory.seen.rest.truncate(left);
         }
-        self.memory.seen = Some(newest);
         Ok(())
     }
 
     /// By the names of the documents of pools.
-    fn members(&self) -> Result<Vec<(Vec<u8>, Fields)>, Fault> {
+    fn members(&self) -> Result<Vec<OfDocument>, Fault> {
         let core = self.context.store.read()?;
         let pools: Vec<(u32, Pool)> = core.scan(POOLS, .., usize::MAX)?;
         let one = |(key, pool): &(u32, Pool)| {
@@ -47,7 +70,7 @@ impl Run<'_> {
     }
 
     /// By the names of the documents of nodes.
-    fn seen(&self) -> Result<Vec<(Vec<u8>, Fields)>, Fault> {
+    fn seen(&self) -> Result<Vec<OfDocument>, Fault> {
         let (store, now) = (&self.context.store, self.context.clock.now());
         let core = store.read()?;
         let nodes: Vec<(u32, Node)> = core.scan(NODES, .., usize::MAX)?;
@@ -70,6 +93,3 @@ impl Run<'_> {
         nodes.iter().map(one).collect()
     }
 }
-
-/// The newest epoch of which documents say what was seen; None: none of this claim do.
-pub(super) type Seen = Option<Option<Epoch>>;

@@ -11,14 +11,6 @@ use crate::storage::replica::documents::collection;
 use crate::storage::replica::marks::Marking;
 use crate::storage::replica::rows::{self, Fenced, Page};
 
-/// What became of a log.
-#[derive(Debug, Default)]
-pub(super) struct Followed {
-    pub requests: usize,
-    /// Rows of it were not taken.
-    pub spurned: bool,
-}
-
 impl Run<'_> {
     /// Brings a table from its first row to its last, from where an earlier run got to. False: its collection does not take it.
     pub(super) async fn copy(&mut self, listed: &'static Listed, life: &Life) -> Result<bool, Halt> {
@@ -29,18 +21,19 @@ impl Run<'_> {
             begun.unwrap_or_else(|| Position { table: listed.table.into(), life: life.clone(), scan: rev, through: None, is_whole: false });
         loop {
             let page = self.page(listed, &at, &fenced).await?;
+            drop(fenced);
             let not_taken = self.write(&page.documents).await?;
             if is_of_all(&not_taken, page.documents.len()) {
                 return Ok(false);
             }
             self.again(listed, &page.documents, &not_taken).await?;
             at.through = page.through.or(at.through);
+            // What changed since the first one is marked, and goes again: any later one does, and lets go of what the one before held.
+            fenced = self.fenced().await?;
             if page.is_end {
                 break;
             }
             self.put_position(at.clone()).await?;
-            // What changed since the first one is marked, and goes again: any later one does, and lets go of what the one before held.
-            fenced = self.fenced().await?;
         }
         self.bury(listed, &at, &fenced).await?;
         at.is_whole = true;
@@ -48,23 +41,28 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// What was added to a log.
-    pub(super) async fn follow(&mut self, listed: &'static Listed, life: &Life, fenced: &Arc<Fenced>) -> Result<Followed, Halt> {
-        let mut followed = Followed::default();
-        let Some(mut at) = self.memory.positions.get(listed.table).filter(|at| at.life == *life).cloned() else { return Ok(followed) };
+    /// What was added to a log. False: not all of it as of this snapshot, or what was not taken has a mark by now, which the round has to have.
+    pub(super) async fn follow(&mut self, listed: &'static Listed, life: &Life, fenced: &Arc<Fenced>) -> Result<bool, Halt> {
+        let Some(mut at) = self.memory.positions.get(listed.table).filter(|at| at.life == *life).cloned() else { return Ok(true) };
+        let mut is_through = true;
         loop {
             let page = self.page(listed, &at, fenced).await?;
             if page.documents.is_empty() {
-                return Ok(followed);
+                return Ok(is_through);
+            }
+            if !self.may_send_of(fenced).await? {
+                return Ok(false);
             }
             let not_taken = self.write(&page.documents).await?;
             self.again(listed, &page.documents, &not_taken).await?;
-            followed.requests += 1;
-            followed.spurned |= !not_taken.is_empty();
+            is_through &= not_taken.is_empty();
             at.through = page.through.or(at.through);
             self.put_position(at.clone()).await?;
             if page.is_end {
-                return Ok(followed);
+                return Ok(is_through);
+            }
+            if self.is_held_too_long(fenced) {
+                return Ok(false);
             }
         }
     }

@@ -157,14 +157,23 @@ pub fn late_hours(read: &impl Read, marking: Option<&Marking>, limit: usize) -> 
     Ok(late)
 }
 
-/// At most so many of the marks of a file with a revision above one, after a mark, by table and key; none that have arrived.
-pub fn pending(read: &impl Read, marking: Option<&Marking>, above: Rev, after: Option<&Mark>, limit: usize) -> Result<Vec<Mark>, Fault> {
+/// All revisions, as `pending` has them.
+pub const ANY: (Rev, Rev) = (Rev(0), Rev(u64::MAX));
+
+/// At most so many of the marks of a file with a revision above the one and not above the other, after a mark, by table and key; none that have arrived.
+pub fn pending(
+    read: &impl Read,
+    marking: Option<&Marking>,
+    (above, through): (Rev, Rev),
+    after: Option<&Mark>,
+    limit: usize,
+) -> Result<Vec<Mark>, Fault> {
     let mut marks = Vec::new();
     let from = after.map_or(Bound::Unbounded, |mark| Bound::Excluded((mark.table, mark.key.clone())));
     let until: Bound<(u8, Vec<u8>)> = Bound::Excluded((LATE_HOURS, Vec::new()));
     read.for_each(REPLICA_MARKS, (from, until), |(table, key), rev| {
         let mark = Mark { table, key, rev };
-        if rev > above && !marking.is_some_and(|marking| marking.has_arrived(&mark)) {
+        if rev > above && rev <= through && !marking.is_some_and(|marking| marking.has_arrived(&mark)) {
             marks.push(mark);
         }
         if marks.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -286,6 +295,11 @@ impl Marking {
     /// Above all that were given before: of a commit, or of what is read from now on.
     pub fn next(&self) -> Rev {
         Rev(self.last.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    /// How many were given since one of them.
+    pub fn since(&self, rev: Rev) -> u64 {
+        self.last.load(Ordering::SeqCst).saturating_sub(rev.0)
     }
 
     /// Marks what one commit changed. A mark that nobody met says what it has to as it is: while the cluster is away, rows that change again and again cost no pages.

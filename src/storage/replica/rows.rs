@@ -21,6 +21,18 @@ pub struct Batch {
     pub bytes: usize,
 }
 
+impl Batch {
+    /// How many of these go first, at least one.
+    pub fn first_of(&self, documents: &[Document]) -> usize {
+        let mut bytes = 0;
+        let within = documents.iter().take(self.documents).take_while(|document| {
+            bytes += document.size();
+            bytes <= self.bytes
+        });
+        within.count().max(1).min(documents.len())
+    }
+}
+
 /// Both files at one moment, and a revision of each that is above those of its commits.
 pub struct Fenced {
     pub core: Snapshot,
@@ -110,11 +122,11 @@ pub struct Marked {
     pub documents: Vec<Document>,
 }
 
-/// What is marked in a file after a mark, with a revision above one.
-pub fn marked(store: &Store, at: &Fenced, which: Which, above: Rev, after: Option<&Mark>, batch: Batch) -> Result<Marked, Fault> {
+/// What is marked in a file after a mark, with a revision above the one and not above the other.
+pub fn marked(store: &Store, at: &Fenced, which: Which, within: (Rev, Rev), after: Option<&Mark>, batch: Batch) -> Result<Marked, Fault> {
     let (mut found, mut bytes) = (Marked::default(), 0);
     let (read, _) = at.of(which);
-    for mark in marks::pending(read, store.marking(which), above, after, batch.documents)? {
+    for mark in marks::pending(read, store.marking(which), within, after, batch.documents)? {
         if bytes >= batch.bytes {
             break;
         }

@@ -7,7 +7,6 @@ use super::catalog::{Listed, Way, leaving};
 use super::documents::collection;
 use super::marks;
 use super::measured::{self, Measured, Place};
-use crate::domain::replica::Rev;
 use crate::domain::replica::cluster::Position;
 use crate::storage::Store;
 use crate::storage::compaction::Which;
@@ -56,7 +55,7 @@ pub fn waiting(store: &Store, positions: &Positions) -> Result<Vec<Waiting>, Fau
 pub fn is_waiting(store: &Store, positions: &Positions) -> Result<bool, Fault> {
     let looking = Looking::at(store, positions)?;
     for which in Which::ALL {
-        if !marks::pending(looking.file(which), store.marking(which), Rev(0), None, 1)?.is_empty() {
+        if !marks::pending(looking.file(which), store.marking(which), marks::ANY, None, 1)?.is_empty() {
             return Ok(true);
         }
     }
