@@ -516,6 +516,10 @@ async fn measurements_go_hour_by_hour_and_gaps_are_told() {
     // Paused for three weeks, with a week's retention: what was measured at their beginning is gone when it goes on.
     site.client.post("/replication/pause", json!({})).await;
     measure(300).await;
+    let shown = site.client.get("/replication").await;
+    let shown = shown["collections"].as_array().unwrap().iter().find(|of| of["collection"] == "resource_metrics").unwrap().clone();
+    // As old as the first hour of which something waits.
+    assert!(shown["waiting"].is_null() && (9_000..9_000 + 3_600).contains(&shown["behind_seconds"].as_u64().unwrap()), "{shown}");
     for _ in 0..3 {
         site.driver.advance_ms(7 * 86_400_000);
         measure(300).await;

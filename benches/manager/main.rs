@@ -412,9 +412,10 @@ impl Bench {
         {
             self.table.add(key, what, format!("{}: {:.3} of that", day(bytes), bytes / none), "", bytes / none);
         }
-        let ratio = weeks[1].cpu / weeks[0].cpu;
-        let what = "processor for reports, flushes, epochs and postings of that week, the cluster away, beside none configured";
-        self.table.add("week_cpu", what, format!("{ratio:.3} of {:.0} s", weeks[0].cpu), "1.05", ratio);
+        let [away_ratio, there_ratio] = [1, 2].map(|week: usize| weeks[week].cpu / weeks[0].cpu);
+        let what = "processor for reports, flushes, epochs and postings of that week, the cluster away / there, beside none configured";
+        let text = format!("{away_ratio:.3} / {there_ratio:.3} of {:.0} s", weeks[0].cpu);
+        self.table.add("week_cpu", what, text, "1.05", away_ratio.max(there_ratio));
 
         let (idle, _) = set_up(&without).await;
         tokio::time::sleep(Duration::from_secs(20)).await;

@@ -187,7 +187,7 @@ impl Standing {
     pub fn behind_seconds(&self, waiting: Option<u64>, now: Timestamp) -> Option<u64> {
         match waiting {
             Some(0) => Some(0),
-            _ => self.status.consistent_at().map(|at| u64::try_from(now.since(at) / 1_000).unwrap_or(0)),
+            _ => self.status.consistent_at().map(|at| seconds(at, now)),
         }
     }
 }
@@ -207,6 +207,10 @@ fn seen(doing: Doing, is_paused: bool) -> ReplicationState {
     }
 }
 
+fn seconds(since: Timestamp, now: Timestamp) -> u64 {
+    u64::try_from(now.since(since) / 1_000).unwrap_or(0)
+}
+
 /// To one decimal.
 fn per_second(documents: u64, ms: u64) -> Option<f64> {
     if documents == 0 {
@@ -223,7 +227,10 @@ fn view(state: &AppState) -> Result<ReplicationView, Fault> {
         standing.collections.iter().map(move |of| CollectionView {
             collection: of.collection,
             waiting: of.documents,
-            behind_seconds: standing.behind_seconds(of.documents, now),
+            behind_seconds: match of.through.filter(|_| !of.is_whole) {
+                Some(through) => Some(seconds(through, now)),
+                None => standing.behind_seconds(of.documents, now),
+            },
             is_whole: of.is_whole,
         })
     });

@@ -426,8 +426,14 @@ impl Cluster for Mongo {
         let limit = i64::try_from(limit).unwrap_or(PAGE);
         Box::pin(async move {
             let found = self.find(of.collection, filter, doc! { "key": 1, "rev": 1, "record": 1 }, limit).await?;
-            let rows: Option<Vec<Row>> = found.iter().map(read_row).collect();
-            rows.ok_or_else(|| Trouble::Refused(format!("{} has a document of {} that no manager wrote", of.collection, of.table)))
+            let rows: Result<Vec<Row>, &Doc> = found.iter().map(|found| read_row(found).ok_or(found)).collect();
+            rows.map_err(|odd| {
+                let id = odd.get_str("_id").unwrap_or("?");
+                Trouble::Refused(format!(
+                    "{} has a document {id} that no manager wrote: it has to go before anything is read",
+                    of.collection
+                ))
+            })
         })
     }
 

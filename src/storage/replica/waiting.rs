@@ -8,9 +8,11 @@ use super::documents::collection;
 use super::marks;
 use super::measured::{self, Measured, Place};
 use crate::domain::replica::cluster::Position;
+use crate::domain::time::Timestamp;
 use crate::storage::Store;
 use crate::storage::compaction::Which;
 use crate::storage::fault::Fault;
+use crate::storage::hot::hours;
 use crate::storage::table::{Read, Snapshot};
 
 /// How far each table is; of another life of the store a position says nothing.
@@ -24,6 +26,8 @@ pub struct Waiting {
     pub documents: Option<u64>,
     /// Every table of it was read to its end.
     pub is_whole: bool,
+    /// Of measurements, which go hour by hour: everything of before is there.
+    pub through: Option<Timestamp>,
 }
 
 /// Every collection, by name. Counts rows of what was not read yet, so it takes as long as these are many.
@@ -32,7 +36,7 @@ pub fn waiting(store: &Store, positions: &Positions) -> Result<Vec<Waiting>, Fau
     let mut found: BTreeMap<&'static str, Waiting> = BTreeMap::new();
     for listed in leaving() {
         let name = collection(listed.table);
-        let of = found.entry(name).or_insert(Waiting { collection: name, documents: Some(0), is_whole: true });
+        let of = found.entry(name).or_insert(Waiting { collection: name, documents: Some(0), is_whole: true, through: None });
         of.is_whole &= looking.position(listed).is_some_and(|at| at.is_whole);
         of.documents = match of.documents {
             Some(before) if !positions.is_empty() => Some(before.saturating_add(looking.documents(listed)?)),
@@ -45,7 +49,9 @@ pub fn waiting(store: &Store, positions: &Positions) -> Result<Vec<Waiting>, Fau
         if let Some(at) = at {
             let is_whole = at.hour >= measured::end(store)?;
             // How many samples an hour has is known when it is read.
-            found.insert(of.collection(), Waiting { collection: of.collection(), documents: is_whole.then_some(0), is_whole });
+            let (collection, documents) = (of.collection(), is_whole.then_some(0));
+            let through = Some(hours::first_slot(at.hour).start());
+            found.insert(collection, Waiting { collection, documents, is_whole, through });
         }
     }
     Ok(found.into_values().collect())
