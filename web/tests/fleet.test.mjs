@@ -30,12 +30,12 @@ async function holdsUp(on, name) {
 
 const manager = (manager_id, said) => ({ manager_id, is_this: false, region: 'attic', version: '0.1.0', seen_at: ago(0.3), has_ended: false, whole_at: ago(1), nodes: 2, ...said });
 const MANAGERS = [
-  manager('manager_0190a3c2', { is_this: true }),
+  manager('manager_01a2093f1b1e76189e56e988bd4a8336', { is_this: true }),
   manager('manager_77fe01', { region: 'cellar', seen_at: ago(90), whole_at: ago(95), nodes: 1 }),
   manager('manager_older', { region: null, version: null, seen_at: null, has_ended: null, whole_at: null, nodes: 0 }),
 ];
 const node = (n, said) => ({
-  id: `manager_0190a3c2/nodes/${n}`, manager_id: 'manager_0190a3c2', is_own: true, region: 'attic', node_id: `node_${n}`, name: `attic-pi-${n}`, node_type: 'worker', pool_id: 'pool_default',
+  id: `manager_01a2093f1b1e76189e56e988bd4a8336/nodes/${n}`, manager_id: 'manager_01a2093f1b1e76189e56e988bd4a8336', is_own: true, region: 'attic', node_id: `node_${n}`, name: `attic-pi-${n}`, node_type: 'worker', pool_id: 'pool_default',
   status: 'active', detailed_status: 'active', poot_score: 98.25, last_heartbeat: ago(0.4), seen_at: ago(2), ...said,
 });
 const FOREIGN = node('9', { id: 'manager_77fe01/nodes/9', manager_id: 'manager_77fe01', is_own: false, region: 'cellar', name: 'cellar-pi', status: 'error', poot_score: null, last_heartbeat: null });
@@ -87,7 +87,7 @@ test('the navigation leads to it, and without a cluster it says how there is one
 
 test('managers and their nodes: who is silent says so, what is not known is not guessed, and more is loaded when asked for', async () => {
   const asked = await cluster(page);
-  await page.getByRole('row', { name: /manager_0190a3c2 this one attic/ }).waitFor();
+  await page.getByRole('row', { name: /manager_01a2093f1b1e76189e56e988bd4a8336 this one attic/ }).waitFor();
   await page.getByRole('row', { name: /manager_77fe01 cellar .* not seen for a while/ }).waitFor();
   await page.getByRole('row', { name: /manager_older – – unknown being copied, or unknown 0/ }).waitFor();
   const nodes = page.getByRole('table', { name: 'Nodes' });
@@ -98,7 +98,7 @@ test('managers and their nodes: who is silent says so, what is not known is not 
   assert.equal(await page.getByRole('button', { name: 'More nodes' }).count(), 0, 'that was all');
   assert.equal(await nodes.getByRole('link', { name: 'attic-pi-1' }).getAttribute('href'), '/nodes/node_1');
   assert.equal(await nodes.getByRole('link').count(), 2, 'only what is ours has a page here');
-  assert.deepEqual(asked.map(([list, { cursor }]) => [list, cursor]), [['summary', undefined], ['managers', undefined], ['nodes', undefined], ['nodes', 'manager_0190a3c2/nodes/2']]);
+  assert.deepEqual(asked.map(([list, { cursor }]) => [list, cursor]), [['summary', undefined], ['managers', undefined], ['nodes', undefined], ['nodes', 'manager_01a2093f1b1e76189e56e988bd4a8336/nodes/2']]);
   await holdsUp(page, 'fleet');
 });
 
@@ -124,11 +124,11 @@ test('a cluster that is away says so, and is asked again', async () => {
   await holdsUp(page, 'fleet-away');
   away = false;
   await page.getByRole('button', { name: 'Try again' }).click();
-  await page.getByRole('row', { name: /manager_0190a3c2 this one/ }).waitFor();
+  await page.getByRole('row', { name: /manager_01a2093f1b1e76189e56e988bd4a8336 this one/ }).waitFor();
   away = true;
   await page.getByRole('button', { name: 'Read again' }).click();
   await page.getByText('Newer data could not be loaded').waitFor();
-  await page.getByRole('row', { name: /manager_0190a3c2 this one/ }).waitFor();
+  await page.getByRole('row', { name: /manager_01a2093f1b1e76189e56e988bd4a8336 this one/ }).waitFor();
 });
 
 test('an empty cluster, and the fleet by phone and in the dark', async () => {

@@ -19,8 +19,8 @@ use crate::storage::table::{Key, Read};
 /// What documents say by now.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// The newest epoch of what was taken together last, and when it was; None: nothing was of this claim.
-    taken: Option<(Option<Epoch>, BootMs)>,
+    /// Of what was taken together last the newest epoch, how many nodes there were, and when it was; None: nothing was of this claim.
+    taken: Option<(Option<Epoch>, usize, BootMs)>,
     /// What of it did not arrive yet, the last one first: over a bad link each run sends some.
     rest: Vec<(&'static str, OfDocument)>,
 }
@@ -34,13 +34,14 @@ const LONGEST_MS: i64 = 300_000;
 impl Run<'_> {
     pub(super) async fn refresh_seen(&mut self) -> Result<(), Halt> {
         let newest = epochs::last(&self.context.store.read()?)?.map(|head| head.epoch);
-        let now = self.context.clock.now().boot;
-        let is_new = self.memory.seen.taken.is_none_or(|(of, at)| of != newest || now.0.saturating_sub(at.0) >= LONGEST_MS);
+        let (now, count) = (self.context.clock.now().boot, self.context.store.directory.len());
+        let is_of_now = |of: Option<Epoch>, nodes, at: BootMs| (of, nodes) == (newest, count) && now.0.saturating_sub(at.0) < LONGEST_MS;
+        let is_new = self.memory.seen.taken.is_none_or(|(of, nodes, at)| !is_of_now(of, nodes, at));
         if self.memory.seen.rest.is_empty() && is_new {
             let nodes = self.seen()?.into_iter().map(|of| (NODES.name, of));
             let pools = self.members()?.into_iter().map(|of| (POOLS.name, of));
             let rest = pools.chain(nodes).rev().collect();
-            self.memory.seen = Seen { taken: Some((newest, now)), rest };
+            self.memory.seen = Seen { taken: Some((newest, count, now)), rest };
         }
         while let Some(table) = self.memory.seen.rest.last().map(|(table, _)| *table) {
             let rest = &self.memory.seen.rest;
