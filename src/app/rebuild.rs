@@ -19,7 +19,7 @@ use crate::storage::table::Key;
 
 /// In one request, where the link holds.
 const PAGE: usize = 500;
-/// A cluster that did not answer so often in a row is given up, after some four minutes.
+/// A cluster that did not answer so often in a row is given up: after four minutes of pauses, beside what each answer was waited for.
 const TRIES: u32 = 9;
 
 /// What the cluster has of a manager as a whole.

@@ -144,6 +144,18 @@ fn with_node() -> (Fixture, Node) {
 }
 
 #[test]
+fn a_row_that_cannot_be_read_goes_as_it_is_unless_something_has_to_be_taken_out() {
+    let f = Fixture::new();
+    let (key, bytes) = ([0; 4], vec![1, 0xff, 0xff]);
+    let document = of_row(&f.store.read().unwrap(), &f.store.secrets, listed("nodes"), &key, Some(bytes.clone()), Rev(7)).unwrap();
+    assert_eq!(document.fields, Fields::new());
+    let record = document.record.unwrap();
+    assert_eq!(opened(&f.store.secrets, "nodes", &document.name, &record), Ok((key.to_vec(), bytes.clone())));
+    let of_a_person = of_row(&f.store.read().unwrap(), &f.store.secrets, listed("users"), b"ada", Some(bytes), Rev(7));
+    assert!(matches!(of_a_person, Err(Fault::Record { table: "users", .. })));
+}
+
+#[test]
 fn a_node_and_its_pool_read_like_the_seed_and_come_back_as_they_were() {
     let (f, node) = with_node();
     let document = found(&f, "nodes", &node.index.0.to_be_bytes());
