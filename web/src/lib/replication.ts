@@ -6,7 +6,7 @@ import type { ReplicatedCollection, Replication } from './api/types';
 export const stateKind = ({ state, last_error }: Pick<Replication, 'state' | 'last_error'>): 'ok' | 'info' | 'warn' | 'bad' =>
   state === 'current' ? 'ok' : ['second', 'superseded'].includes(state) ? 'bad' : state === 'away' || (state === 'connecting' && last_error) ? 'warn' : 'info';
 
-/** `not known` where nothing is known of it; 0 is said as what it is. */
+/** `–` where nothing is known of it; 0 is said as what it is. */
 export const behind = (seconds: number | null | undefined): string => (seconds == null ? '–' : seconds === 0 ? 'nothing waits' : spans(seconds));
 
 /** Whether it is copied, or goes once more. */
