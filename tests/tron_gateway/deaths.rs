@@ -39,6 +39,44 @@ async fn an_expired_attempt_is_proven_dead_and_another_one_pays() {
     assert_eq!(rig.payments(1), 1);
 }
 
+/// As a store has it that came back from the cluster, where no signed transfer is.
+fn came_back(payout: &Payout) -> Payout {
+    let mut payout = payout.clone();
+    let prepared = &mut payout.attempts[0].prepared;
+    prepared.bytes = prepared.unsigned();
+    payout
+}
+
+#[tokio::test]
+async fn without_its_signature_an_attempt_is_not_sent_and_ends_all_the_same() {
+    let rig = Rig::new(1);
+    let (sent, _) = rig.sent(1).await;
+    let unsigned = came_back(&sent);
+    assert!(
+        !attempt(&unsigned).prepared.bytes.is_empty()
+            && attempt(&unsigned).prepared.bytes.len() + 67 == attempt(&sent).prepared.bytes.len()
+    );
+    rig.advance(3);
+    assert!(matches!(rig.lookup(&unsigned).await, Lookup::Seen { .. }));
+    rig.advance(120);
+    assert_eq!(rig.lookup(&unsigned).await, rig.lookup(&sent).await);
+    assert!(matches!(rig.lookup(&unsigned).await, Lookup::Paid(_)));
+
+    let rig = Rig::new(1);
+    let unsigned = came_back(&rig.signed(&rig.payout(2, 10 * USDT)).await);
+    assert!(matches!(rig.send(&unsigned).await, SendOutcome::Refused(why) if why.contains("signature")));
+    rig.advance(120);
+    assert_eq!((rig.lookup(&unsigned).await, rig.payments(2)), (Lookup::NotSeen, 0));
+    rig.advance(1_300);
+    let Lookup::Dead(death) = rig.lookup(&unsigned).await else { panic!("not proven") };
+    // The signer may be the same: it knows the first one.
+    let second = rig.signed(&unsigned.dead(death, rig.now()).unwrap()).await;
+    assert_eq!(rig.send(&second).await, SendOutcome::Accepted);
+    rig.advance(120);
+    assert!(matches!(rig.lookup(&second).await, Lookup::Paid(_)));
+    assert_eq!(rig.payments(2), 1);
+}
+
 #[tokio::test]
 async fn the_last_block_that_could_hold_it_is_searched() {
     // In the first block as late as the expiry: its parent is earlier, so the chain still takes it.

@@ -38,6 +38,22 @@ pub struct Prepared {
     pub timestamp_ms: i64,
 }
 
+/// Where a signed transfer of TRON ends: field 2 of the message, the 65 bytes of its one signature.
+const SIGNATURE: [u8; 2] = [0x12, 65];
+
+impl Prepared {
+    /// What others may have of the bytes: nobody can send it. Where they decide the transaction they are signed, and it is without its signature, from which
+    /// one still reads what was to be moved and until when; what has another form is left out as a whole. What is asked of a service moves nothing without its key.
+    pub fn unsigned(&self) -> Vec<u8> {
+        if self.txid.is_none() {
+            return self.bytes.clone();
+        }
+        let end = self.bytes.len().checked_sub(SIGNATURE.len() + usize::from(SIGNATURE[1]));
+        let signed = end.and_then(|end| self.bytes.split_at_checked(end)).filter(|(_, last)| last.starts_with(&SIGNATURE));
+        signed.map(|(raw, _)| raw.to_vec()).unwrap_or_default()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Counts from 1.

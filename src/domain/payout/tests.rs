@@ -455,3 +455,17 @@ fn each_step_has_a_name_and_more_evidence_has_none() {
     assert_eq!(ends(second.failed_on_chain("refused".into(), landed(), at(11)), &second), Some(Change::Failed));
     assert_eq!(ends(dead.cancel("enough".into(), at(11)), &dead), Some(Change::Cancelled));
 }
+
+#[test]
+fn what_others_may_have_of_an_attempt_moves_nothing() {
+    let (raw, signature) = (b"what is to be moved".to_vec(), [9; 65]);
+    let signed = [&raw[..], &[0x12, 65], &signature].concat();
+    let of = |bytes: &[u8], txid: Option<&str>| {
+        let prepared = Prepared { bytes: bytes.to_vec(), txid: txid.map(Into::into), ..prepared(1, 1) };
+        prepared.unsigned()
+    };
+    assert_eq!(of(&signed, Some("f0")), raw);
+    assert_eq!(of(&[&signed[..], &[0]].concat(), Some("f0")), [0; 0], "it has another form than what is known to be signed");
+    assert_eq!(of(b"short", Some("f0")), [0; 0]);
+    assert_eq!(of(b"a request to a service", None), b"a request to a service");
+}

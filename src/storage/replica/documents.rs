@@ -169,7 +169,7 @@ fn leaving(row: &Row<'_>) -> Result<Vec<u8>, Fault> {
         PAYOUTS => {
             let mut payout: Payout = row.record()?;
             // Whoever has a signed transfer can send it.
-            payout.attempts.iter_mut().for_each(|attempt| attempt.prepared.bytes.clear());
+            payout.attempts.iter_mut().for_each(|attempt| attempt.prepared.bytes = attempt.prepared.unsigned());
             encode(&payout)
         }
         USERS => encode(&without_secrets(row.record()?)),

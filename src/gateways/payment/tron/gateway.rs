@@ -14,7 +14,7 @@ use super::node::Node;
 use super::prepare::{CLOCK_TOLERANCE_MS, LIFE_MS};
 use super::scan::Blocks;
 use super::transport::{Transport, base};
-use super::{SignedTransfer, Txid};
+use super::{SignedTransfer, TransferTransaction, Txid};
 use crate::domain::address::TronAddress;
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
@@ -213,10 +213,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The transfer of an attempt, read from its own bytes.
-pub(super) fn own(attempt: &Attempt, wallet: TronAddress, contract: TronAddress) -> Result<SignedTransfer, &'static str> {
-    let signed = SignedTransfer::read(&attempt.prepared.bytes).map_err(|_| "its bytes are no transfer of ours")?;
-    let transfer = &signed.transfer;
+/// The transfer of an attempt, read from its own bytes, which lack their signature in a store that came back from the cluster.
+pub(super) fn own(attempt: &Attempt, wallet: TronAddress, contract: TronAddress) -> Result<TransferTransaction, &'static str> {
+    let transfer = SignedTransfer::read_transfer(&attempt.prepared.bytes).map_err(|_| "its bytes are no transfer of ours")?;
     if transfer.owner != wallet || transfer.contract != contract {
         return Err("its bytes are of another wallet or token");
     }
@@ -226,7 +225,7 @@ pub(super) fn own(attempt: &Attempt, wallet: TronAddress, contract: TronAddress)
     if !transfer.reference.is_of_number(attempt.prepared.reference_block) {
         return Err("its bytes refer to another block than it");
     }
-    Ok(signed)
+    Ok(transfer)
 }
 
 impl PaymentGateway for TronGateway {

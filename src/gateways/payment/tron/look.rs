@@ -11,7 +11,7 @@ use super::network::BlockId;
 use super::node::{Node, View};
 use super::prepare::parse_txid;
 use super::scan::{Scanned, search};
-use super::{SignedTransfer, TransferTransaction, Txid};
+use super::{TransferTransaction, Txid};
 use crate::domain::address::TronAddress;
 use crate::domain::payout::{Death, DeathProof, Landed, Payout, ReviewKind};
 use crate::domain::time::Timestamp;
@@ -101,18 +101,18 @@ impl<'a> Looking<'a> {
     async fn attempt(&mut self, payout: &Payout, now: Timestamp) -> Lookup {
         let Some(attempt) = payout.attempts.last() else { return Lookup::NotSeen };
         let gateway = self.gateway;
-        let signed = match own(attempt, gateway.wallet.account, gateway.contract) {
-            Ok(signed) if pays(&signed, payout) => signed,
+        let transfer = match own(attempt, gateway.wallet.account, gateway.contract) {
+            Ok(transfer) if pays(&transfer, payout) => transfer,
             Ok(_) => return person(ReviewKind::Conflict, "the attempt's bytes pay something else than the payout", Vec::new()),
             Err(why) => return person(ReviewKind::Conflict, "the attempt cannot be read", vec![why.to_owned()]),
         };
-        let sought = Sought { transfer: &signed.transfer, txid: signed.transfer.txid(), reference: attempt.prepared.reference_block };
+        let sought = Sought { transfer: &transfer, txid: transfer.txid(), reference: attempt.prepared.reference_block };
         let found = self.find(&sought, now).await;
         match &found {
             Lookup::Paid(_) => gateway.note_ended(sought.txid, true),
             Lookup::FailedOnChain { .. } | Lookup::Dead(_) => gateway.note_ended(sought.txid, false),
             _ => {
-                let TransferTransaction { amount, fee_limit_sun, expires_at_ms, .. } = signed.transfer;
+                let TransferTransaction { amount, fee_limit_sun, expires_at_ms, .. } = transfer;
                 gateway.note_under_way(sought.txid, UnderWay { amount, fee_sun: fee_limit_sun, expires_at_ms });
             }
         }
@@ -368,8 +368,7 @@ impl<'a> Looking<'a> {
     }
 }
 
-fn pays(signed: &SignedTransfer, payout: &Payout) -> bool {
-    let SignedTransfer { transfer, .. } = signed;
+fn pays(transfer: &TransferTransaction, payout: &Payout) -> bool {
     transfer.to.to_string() == payout.address.as_str() && u64::try_from(payout.amount.0).ok() == Some(transfer.amount)
 }
 

@@ -1,6 +1,7 @@
 //! Sends the bytes of an attempt, the same ones every time, so that they can land once only.
 
 use super::super::SendOutcome;
+use super::SignedTransfer;
 use super::answers::Told;
 use super::gateway::{TronGateway, own};
 use super::link::NodeError;
@@ -27,6 +28,10 @@ impl TronGateway {
     pub(super) async fn send_bytes(&self, attempt: &Attempt) -> SendOutcome {
         if let Err(why) = own(attempt, self.wallet.account, self.contract) {
             return SendOutcome::Stop(format!("not sent: {why}"));
+        }
+        if SignedTransfer::read(&attempt.prepared.bytes).is_err() {
+            // It may have left before, so it is looked for until it has landed or cannot any more.
+            return SendOutcome::Refused("not sent: its signature did not come back from the cluster, where no signed transfer is".into());
         }
         let (mut known, mut unclear, mut elsewhere) = (false, None, None);
         for node in self.nodes() {

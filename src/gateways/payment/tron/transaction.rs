@@ -149,6 +149,15 @@ impl SignedTransfer {
         if signed.to_bytes() == bytes { Ok(signed) } else { Err(NotOurs) }
     }
 
+    /// The transfer of such bytes, also where the signature was taken from them.
+    pub fn read_transfer(bytes: &[u8]) -> Result<TransferTransaction, NotOurs> {
+        if let Ok(signed) = SignedTransfer::read(bytes) {
+            return Ok(signed.transfer);
+        }
+        let transfer = TransferTransaction::read_raw(Reader(bytes).bytes(1).ok_or(NotOurs)?)?;
+        if Writer::default().bytes(1, &transfer.raw()).0 == bytes { Ok(transfer) } else { Err(NotOurs) }
+    }
+
     /// The account whose key signed; `None` when no key did.
     pub fn signer(&self) -> Option<TronAddress> {
         self.signature.signer(&self.transfer.txid().0)
@@ -341,6 +350,12 @@ mod tests {
             let bytes = signed.to_bytes();
             prop_assert_eq!(SignedTransfer::read(&bytes), Ok(signed.clone()));
             prop_assert_eq!(signed.signer(), Some(key.address()));
+            let unsigned = Writer::default().bytes(1, &transfer.raw()).0;
+            prop_assert_eq!(&SignedTransfer::read_transfer(&bytes), &Ok(transfer.clone()));
+            prop_assert_eq!(&SignedTransfer::read_transfer(&unsigned), &Ok(transfer.clone()));
+            for cut in 0..unsigned.len() {
+                prop_assert_eq!(SignedTransfer::read_transfer(&unsigned[..cut]), Err(NotOurs));
+            }
             for bit in 0..bytes.len() * 8 {
                 let mut other = bytes.clone();
                 other[bit / 8] ^= 1 << (bit % 8);
