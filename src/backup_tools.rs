@@ -149,19 +149,24 @@ fn day(text: &str) -> Result<Timestamp, String> {
 }
 
 /// What to do when a restore is done.
-const AFTERWARDS: &str = "Payouts are frozen: what left the wallet since the backup is unknown to it. Start the manager, look at the page Wallet, and unfreeze there, or before the \
-                          start by `money unfreeze`. People, tokens and settings are as they were when the backup was made.\n";
+const AFTERWARDS: &str = "Payouts are frozen: what left the wallet since then is unknown to it. Start the manager, look at the page Wallet, and unfreeze there, or before the \
+                          start by `money unfreeze`. People, tokens and settings are as they were then.\n";
 
 /// The same of one that came from the cluster.
-const OF_CLUSTER: &str = "It came from the cluster, which has no passwords, second factors, sessions and tokens: give people new passwords by `users reset-password NAME`. The \
-                          manager that it was must not start again: its card is out of date.\n";
+const OF_CLUSTER: &str = "It came from the cluster, which has no passwords, second factors, sessions and tokens: give people new passwords by `users reset-password NAME`; and \
+                          no signatures: a transfer that was under way is not sent again, but looked for until it has landed or cannot any more. The manager that it was must not start \
+                          again: its card is out of date.\n";
 
 /// What came from the cluster; it goes when it has been restored, or was not.
-struct Fetched(PathBuf);
+struct Fetched {
+    folder: PathBuf,
+    /// Archives of which the cluster did not have every part.
+    lacking: Vec<String>,
+}
 
 impl Drop for Fetched {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -178,7 +183,7 @@ fn fetch(uri: String, manager: &str, kit: &Contents, dir: &Path, wanted: Wanted)
     let folder = dir.join(restore::FETCHED);
     // What one that was cut left.
     let _ = std::fs::remove_dir_all(&folder);
-    let fetched = Fetched(folder);
+    let mut fetched = Fetched { folder, lacking: Vec::new() };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
     let (mut line, mut told) = (0, Stopwatch::start());
     let is_terminal = io::stderr().is_terminal();
@@ -199,13 +204,13 @@ fn fetch(uri: String, manager: &str, kit: &Contents, dir: &Path, wanted: Wanted)
         replica::check_uri(&uri).await?;
         let options =
             replica::Options { uri, manager: manager.to_owned(), region: String::new(), version: String::new(), patience: PATIENCE };
-        rebuild::fetch(&Mongo::new(options), manager, kit, &fetched.0, wanted, &mut tell).await.map_err(|why| why.0)
+        rebuild::fetch(&Mongo::new(options), manager, kit, &fetched.folder, wanted, &mut tell).await.map_err(|why| why.0)
     };
     let outcome = runtime.block_on(fetching);
     if line > 0 {
         eprintln!();
     }
-    outcome.map_err(Failure::Runtime)?;
+    fetched.lacking = outcome.map_err(Failure::Runtime)?.lacking;
     Ok(fetched)
 }
 
@@ -224,7 +229,7 @@ pub fn restore(args: RestoreArgs) -> Result<(), Failure> {
         _ => None,
     };
     let is_of_cluster = fetched.is_some();
-    let from = fetched.as_ref().map(|fetched| fetched.0.clone()).or(args.from).unwrap_or_default();
+    let from = fetched.as_ref().map(|fetched| fetched.folder.clone()).or(args.from).unwrap_or_default();
     let order = Order { from: &from, dir, kit: kit.as_ref(), boot_id: boot_id(), now, device: device::real() };
     let mut teller = Teller::default();
     let restored = restore::restore(&order, &mut |bytes, total| teller.hear(Phase::Copying, bytes, total));
@@ -250,7 +255,13 @@ pub fn restore(args: RestoreArgs) -> Result<(), Failure> {
             "The former store does not read ({why}): whoever was erased since the backup was made has to be erased again by hand.\n"
         );
     }
-    if is_of_cluster {
+    if let Some(Fetched { lacking, .. }) = &fetched {
+        if !lacking.is_empty() {
+            text += &format!(
+                "The cluster did not have all of these archives: {}. They are gone, unless copies of them are somewhere else.\n",
+                lacking.join(", ")
+            );
+        }
         text += OF_CLUSTER;
     }
     print(&(text + AFTERWARDS))

@@ -4,17 +4,22 @@ mod copy;
 mod faulty;
 mod fleet;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lucid::app::rebuild::{self, Metrics, Wanted};
 use lucid::clock::{Clock, Driver};
+use lucid::crypto::base64;
+use lucid::domain::archive::Kind;
 use lucid::domain::ids::NodeIndex;
 use lucid::domain::metrics::Sample;
 use lucid::domain::time::{BootMs, Slot, Timestamp, TrustPolicy};
 use lucid::gateways::replica::Cluster;
 use lucid::jobs::Context;
 use lucid::live::{Doing, Job};
+use lucid::storage::core::archives;
 use lucid::storage::hot::Parts;
 use lucid::storage::hot::hours::first_slot;
 use lucid::storage::replica::measured;
@@ -765,7 +770,7 @@ async fn a_store_comes_back_from_the_cluster() {
         if requests % 20 == 10 { Fate::Unanswered } else { Fate::Fine }
     });
     let all_of_it = Wanted { metrics: Metrics::Samples, since: Timestamp(0) };
-    let manifest = rebuild::fetch(breaks.as_ref(), &manager, &kit, &from, all_of_it, &mut |at| told.push(at)).await.unwrap();
+    let manifest = rebuild::fetch(breaks.as_ref(), &manager, &kit, &from, all_of_it, &mut |at| told.push(at)).await.unwrap().manifest;
     assert!(told.iter().any(|at| at.failures > 0), "the link broke");
     assert!(told.is_sorted_by_key(|at| (at.step, at.rows)) && told.iter().all(|at| (1..=at.steps).contains(&at.step)), "{told:?}");
     assert_eq!(told.last().map(|at| (at.collection, at.step)), told.first().map(|at| ("resource_metrics", at.steps)));
@@ -784,7 +789,7 @@ async fn a_store_comes_back_from_the_cluster() {
 
     let again = Site::open(place, site.driver.clone(), vec![("mongodb.uri", uri.clone())]).await;
     let brought = of_store(&again).await;
-    let differ: std::collections::BTreeSet<&str> =
+    let differ: BTreeSet<&str> =
         whole.keys().chain(brought.keys()).filter(|at| whole.get(*at) != brought.get(*at)).map(|(table, _)| *table).collect();
     // Its generation, that money is frozen, since when the wallet was not looked at, and that all this happened.
     assert!(differ.iter().all(|table| ["store", "money", "absences", "audit"].contains(table)), "{differ:?}");
@@ -813,6 +818,118 @@ async fn a_store_comes_back_from_the_cluster() {
     assert_eq!(catch_up(&again).await.doing, Doing::Current);
     assert_equal(&again, &database).await;
     assert_eq!(catch_up(&site).await.doing, Doing::Superseded);
+}
+
+/// What was archived is in the store no more: its files go too, come back byte by byte, and go once they were kept long enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn archives_go_and_come_back() {
+    const DAY_MS: i64 = 86_400_000;
+    let (dir, fresh, (uri, database)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("archives").await);
+    let site = site(dir.path(), &uri).await;
+    let node = site.enrol("attic").await;
+    for batch in 0..24 {
+        let time = Timestamp(site.now_ms()).rfc3339();
+        let output = |n: u32| {
+            let (data, nonce) = (base64(format!("output {n} of {batch}").as_bytes()), format!("nonce-{batch:04}-{n:04}"));
+            json!({ "output_data": data, "timestamp": time, "nonce": nonce, "node_id": node.id.as_str() })
+        };
+        let outputs: Vec<Value> = (0..100).map(output).collect();
+        site.client.post("/nodes/poot/batch-validate", json!({ "validations": outputs })).await;
+        site.driver.advance_ms(60_000);
+        site.app.context.tick();
+    }
+    site.app.context.run(Job::Flush).await.unwrap();
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    let housekeeping = async |site: &Site| {
+        site.app.context.tick();
+        site.app.context.run(Job::Housekeeping).await.unwrap();
+    };
+    site.driver.advance_ms(400 * DAY_MS);
+    housekeeping(&site).await;
+    let files = |dir: &Path| -> BTreeMap<String, Vec<u8>> {
+        let found = std::fs::read_dir(dir.join("archive")).unwrap().map(|entry| entry.unwrap().path());
+        found.map(|path| (path.file_name().unwrap().to_str().unwrap().into(), std::fs::read(path).unwrap())).collect()
+    };
+    let before = files(&site.dir);
+    let outputs = before.iter().find(|(name, _)| name.starts_with("outputs-") && name.ends_with(".gz")).unwrap();
+    assert!(before.len() >= 4 && outputs.1.len() > 140_000, "outputs in parts, and node history: {}", outputs.1.len());
+
+    // A link that breaks within an archive: what arrived of it does not go again, also when the manager starts anew.
+    let (mut context, real): (_, Arc<dyn Cluster>) = (site.app.context.clone(), site.app.context.cluster.clone().unwrap());
+    let part = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&part);
+    context.cluster = Some(Faulty::before_table(Arc::clone(&real), "archive_files", move || {
+        if count.fetch_add(1, Ordering::SeqCst) == 1 { Fate::Lost } else { Fate::Fine }
+    }));
+    context.run(Job::Replication).await.unwrap();
+    let of_files = async || all(&database, "archives", doc! { "deleted": false }).await;
+    let arrived = of_files().await;
+    assert!(arrived.len() == 1 && arrived[0].get_str("kind").unwrap() == "node_history", "{arrived:?}");
+    let round = all(&database, "managers", doc! {}).await.remove(0).get_document("round").unwrap().clone();
+    context.replication.wish(|wishes| wishes.now = true);
+    context.run(Job::Replication).await.unwrap();
+    assert_ne!(all(&database, "managers", doc! {}).await[0].get_document("round").unwrap(), &round, "none before the parts are there");
+    let sent = part.load(Ordering::SeqCst);
+    assert_eq!(sent, of_files().await.len() + 1, "each went once, and one was lost");
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    assert_eq!(of_files().await.len() + 1, sent);
+    let waiting =
+        site.client.get("/replication").await["collections"].as_array().unwrap().iter().find(|of| of["collection"] == "archives").cloned();
+    assert_eq!(waiting, Some(json!({ "collection": "archives", "waiting": 0, "behind_seconds": 0, "is_whole": true })));
+    let told = format!("{:?}", of_files().await);
+    assert!(!told.contains("nonce-0000"), "lines are sealed");
+
+    let store = &site.app.store;
+    let salt = recovery::salt(&store.entropy);
+    let kit = recovery::make(store, &lucid::crypto::stretch("correct horse", &salt), &salt, site.driver.reading().wall).unwrap();
+    let kit = recovery::open(&kit, "correct horse").unwrap();
+    let manager = store.manager_id.as_str().to_owned();
+    let back = async |name: &str| {
+        let (from, place) = (fresh.path().join(format!("{name}-fetched")), fresh.path().join(name));
+        let all_of_it = Wanted { metrics: Metrics::Samples, since: Timestamp(0) };
+        let fetched = rebuild::fetch(real.as_ref(), &manager, &kit, &from, all_of_it, &mut |_| ()).await.unwrap();
+        let now = site.app.clock.now();
+        let order = Order { from: &from, dir: &place, kit: Some(&kit), boot_id: "boot".into(), now, device: device::real() };
+        tokio::task::block_in_place(|| restore::restore(&order, &mut |_, _| ())).unwrap().unwrap();
+        (place, fetched.lacking)
+    };
+    // It verifies, and goes on archiving: what came back of rows that are in an archive goes out of the store again.
+    let goes_on = async |place: &Path, lacking: usize| {
+        let again = Site::open(place.to_owned(), site.driver.clone(), vec![]).await;
+        housekeeping(&again).await;
+        let core = again.app.store.read().unwrap();
+        let failing = [Kind::Outputs, Kind::NodeHistory].map(|kind| archives::is_failing(&core, kind).unwrap());
+        assert_eq!((failing, archives::all(&core).unwrap().len()), ([false; 2], before.len() / 2 - lacking));
+        drop(core);
+        drop(again);
+        let checked =
+            std::process::Command::new(BINARY).args(["verify", "--full", "--data-dir", place.to_str().unwrap()]).output().unwrap();
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    };
+    let (place, lacking) = back("whole").await;
+    assert_eq!((files(&place), lacking), (before.clone(), vec![]));
+    goes_on(&place, 0).await;
+
+    // A part that somebody took away.
+    let last = of_files()
+        .await
+        .into_iter()
+        .find(|of| of.get_str("kind").unwrap() == "outputs" && of.get("part").unwrap().to_string() == "1")
+        .unwrap();
+    database.collection::<Document>("archives").delete_one(doc! { "_id": last.get_str("_id").unwrap() }).await.unwrap();
+    let (place, lacking) = back("lacking").await;
+    assert_eq!((files(&place).len(), lacking), (before.len() - 2, vec![last.get_str("archive").unwrap().to_owned()]));
+    goes_on(&place, 1).await;
+    site.client.post("/replication/resync", json!({ "collection": "archives" })).await;
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    assert_eq!(back("again").await.1, Vec::<String>::new());
+
+    // After two years that of node history is not kept any more.
+    site.driver.advance_ms(800 * DAY_MS);
+    housekeeping(&site).await;
+    assert_eq!(catch_up(&site).await.doing, Doing::Current);
+    let kinds: BTreeSet<String> = of_files().await.iter().map(|of| of.get_str("kind").unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["outputs".to_owned()].into());
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::gateways::replica::{Cluster, Of};
 use crate::storage::hot::hours;
 use crate::storage::recovery::Contents;
 use crate::storage::replica::catalog::{Listed, leaving};
-use crate::storage::replica::documents::collection;
+use crate::storage::replica::documents::{archives, collection};
 use crate::storage::replica::measured::Measured;
 use crate::storage::replica::rebuild::{NotRebuilt, Rebuild, Sealed};
 use crate::storage::table::Key;
@@ -114,7 +114,7 @@ pub async fn fetch(
     folder: &Path,
     wanted: Wanted,
     tell: &mut (dyn FnMut(Progress) + Send),
-) -> Result<Manifest, NotRebuilt> {
+) -> Result<Fetched, NotRebuilt> {
     if kit.manager_id.as_str() != manager {
         return Err(NotRebuilt(format!("the recovery kit is of manager {}, and not of {manager}", kit.manager_id)));
     }
@@ -133,18 +133,28 @@ pub async fn fetch(
         Metrics::Hourly => &[Part::Measured(Measured::Hourly)],
         Metrics::None => &[],
     };
-    let progress = Progress { collection: "", step: 0, steps: tables.len() + measured.len(), rows: 0, failures: 0 };
+    let progress = Progress { collection: "", step: 0, steps: tables.len() + 1 + measured.len(), rows: 0, failures: 0 };
     let mut fetching = Fetching { cluster, rebuild, round, since: wanted.since, progress, pace: Pace::default(), tell };
     fetching.all(&tables).await?;
     fetching.lay_over().await?;
+    let lacking = fetching.archives().await?;
     fetching.all(measured).await?;
     fetching.look_again().await?;
     let rebuild = Arc::into_inner(fetching.rebuild).ok_or_else(|| NotRebuilt("a write is under way".into()))?;
-    tokio::task::spawn_blocking(move || rebuild.finish()).await?
+    let manifest = tokio::task::spawn_blocking(move || rebuild.finish()).await??;
+    Ok(Fetched { manifest, lacking })
+}
+
+/// A backup of what the cluster had.
+#[derive(Debug)]
+pub struct Fetched {
+    pub manifest: Manifest,
+    /// Archives of which it did not have every part.
+    pub lacking: Vec<String>,
 }
 
 fn is_known(table: &str) -> bool {
-    leaving().any(|listed| listed.table == table) || Measured::ALL.iter().any(|of| of.table() == table)
+    table == archives::TABLE || leaving().any(|listed| listed.table == table) || Measured::ALL.iter().any(|of| of.table() == table)
 }
 
 struct Fetching<'a> {
@@ -188,6 +198,28 @@ impl Fetching<'_> {
             tokio::task::spawn_blocking(move || rebuild.put_part(&sealed)).await??;
         }
         Ok(())
+    }
+
+    /// Files of the archives that are rows by now; names of those that did not come as a whole.
+    async fn archives(&mut self) -> Result<Vec<String>, NotRebuilt> {
+        let of = Of { collection: archives::COLLECTION, table: archives::TABLE };
+        (self.progress.collection, self.progress.step) = (of.collection, self.progress.step + 1);
+        let mut lacking = Vec::new();
+        for manifest in self.rebuild.archives()? {
+            for part in 0..archives::parts(&manifest) {
+                (self.tell)(self.progress);
+                let name = archives::name(&manifest, part);
+                let Some(row) = self.asked(async |cluster, _| cluster.row(of, &name).await).await? else { break };
+                self.progress.rows += 1;
+                let (rebuild, manifest) = (Arc::clone(&self.rebuild), manifest.clone());
+                tokio::task::spawn_blocking(move || rebuild.put_archive(&manifest, part, &row.record)).await??;
+            }
+            let (rebuild, of) = (Arc::clone(&self.rebuild), manifest.clone());
+            if !tokio::task::spawn_blocking(move || rebuild.end_archive(&of)).await?? {
+                lacking.push(manifest.name());
+            }
+        }
+        Ok(lacking)
     }
 
     /// Whether what came is of one state: nobody wrote in between.

@@ -59,6 +59,8 @@ async fn archive_and_forget<C: Content>(context: &Context, kept: Month, now: Now
     // Left over from a run that ended before its last deletion: the files may have changed since.
     let newest = archives::newest(&store.read()?, C::KIND)?;
     if let Some(newest) = newest
+        // What came back from the cluster without its archive stays until a later one covers it.
+        && !archives::is_gone(&store.read()?, &newest)?
         && C::is_left(store, &newest)?
     {
         archive::check_manifest(&archive::folder(store), &newest).map_err(|failed| named(&newest, failed))?;

@@ -3,6 +3,7 @@
 //! A run ends with a round: the cluster has one state of the store as a whole, whatever becomes of the next one.
 
 pub mod alerts;
+mod archives;
 mod claim;
 mod indexes;
 mod measured;
@@ -23,7 +24,7 @@ use crate::gateways::replica::{Cluster, NotTaken};
 use crate::live::{Doing, Failure};
 use crate::storage::compaction::Which;
 use crate::storage::replica::catalog::{CATALOG, Listed, leaving};
-use crate::storage::replica::documents::collection;
+use crate::storage::replica::documents::{self, collection};
 use crate::storage::replica::marks;
 use crate::storage::replica::measured::Measured;
 use crate::storage::replica::rows::{self, Batch, Fenced};
@@ -51,6 +52,7 @@ pub struct Memory {
     round: Option<Round>,
     begun: Option<rounds::Begun>,
     turned: Option<rounds::Turned>,
+    archives: Option<archives::Parts>,
     pace: Pace,
     /// Before anything goes again, so that the link is not taken beyond what was set.
     owed: Duration,
@@ -226,6 +228,7 @@ impl Run<'_> {
         } else {
             self.without_a_round(&life).await?
         }
+        self.bury_archives().await?;
         self.refresh_seen().await?;
         self.measurements(&life).await?;
         self.beat_if_due().await?;
@@ -393,7 +396,8 @@ impl Run<'_> {
 
 /// Of a position.
 fn collection_of(table: &str) -> &'static str {
-    Measured::ALL.into_iter().find(|of| of.table() == table).map_or_else(|| collection(table), Measured::collection)
+    let of_measured = Measured::ALL.into_iter().find(|of| of.table() == table).map(Measured::collection);
+    if table == documents::archives::TABLE { documents::archives::COLLECTION } else { of_measured.unwrap_or_else(|| collection(table)) }
 }
 
 /// Whether so many that were not taken are no matter of each of them.

@@ -13,7 +13,7 @@ pub mod payouts;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufWriter, Read as _, Write};
+use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -229,14 +229,28 @@ impl Writer {
     }
 }
 
+/// Some bytes of the file of lines, as they are packed; fewer at its end.
+pub fn piece(store: &Store, manifest: &Manifest, from: u64, at_most: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(folder(store).join(lines_file(&manifest.name())))?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(at_most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Puts the manifest beside its lines, durably.
 pub fn put_manifest(store: &Store, manifest: &Manifest) -> Result<(), Failed> {
-    let (folder, name) = (folder(store), manifest_file(&manifest.name()));
-    let (temporary, mut file) = Temporary::create(&folder, &name)?;
+    put_manifest_in(store.device.as_ref(), &folder(store), manifest)
+}
+
+/// The same where there is no store yet.
+pub(super) fn put_manifest_in(device: &dyn Device, folder: &Path, manifest: &Manifest) -> Result<(), Failed> {
+    let name = manifest_file(&manifest.name());
+    let (temporary, mut file) = Temporary::create(folder, &name)?;
     let mut text = serde_json::to_vec_pretty(manifest).map_err(io::Error::from)?;
     text.push(b'\n');
     file.write_all(&text)?;
-    Ok(temporary.keep(store.device.as_ref(), &folder, &name)?)
+    Ok(temporary.keep(device, folder, &name)?)
 }
 
 /// Reads the lines of an archive from the disk, some megabytes at a step, to compare them with what is known of them.
@@ -346,7 +360,7 @@ pub(super) fn names(manifest: &Manifest) -> [String; 2] {
 }
 
 /// Whether both files are there, and the lines have the recorded length and hash.
-pub(super) fn is_there(folder: &Path, recorded: &Manifest) -> Result<(), Failed> {
+pub fn is_there(folder: &Path, recorded: &Manifest) -> Result<(), Failed> {
     check_manifest(folder, recorded)?;
     let mut reading = Reading::begin(folder, recorded)?;
     while !reading.step()? {}

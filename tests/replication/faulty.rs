@@ -36,6 +36,8 @@ enum What {
     All,
     /// Documents and parts of rounds.
     Rows,
+    /// Documents of this table.
+    Table(&'static str),
     /// The question what of this table is of before.
     Older(&'static str),
 }
@@ -63,6 +65,11 @@ impl Faulty {
     /// The same, and all but the question what of a table is of before arrives.
     pub fn before_older(inner: Arc<dyn Cluster>, table: &'static str) -> Arc<Faulty> {
         Arc::new(Faulty { inner, fate: Mutex::new(Box::new(|| Fate::Lost)), what: What::Older(table) })
+    }
+
+    /// The same, and all but documents of a table arrives.
+    pub fn before_table(inner: Arc<dyn Cluster>, table: &'static str, fate: impl FnMut() -> Fate + Send + 'static) -> Arc<Faulty> {
+        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(fate)), what: What::Table(table) })
     }
 
     fn fate(&self, of: What) -> Fate {
@@ -107,7 +114,8 @@ impl Cluster for Faulty {
         self.through(self.inner.put_position(claim, position))
     }
     fn write<'a>(&'a self, documents: &'a [Document]) -> Boxed<'a, Result<Vec<NotTaken>, Trouble>> {
-        let fate = self.fate(What::Rows);
+        let table = documents.first().map(|document| document.table);
+        let fate = if table.is_some_and(|table| self.what == What::Table(table)) { self.fate(self.what) } else { self.fate(What::Rows) };
         Box::pin(async move {
             match fate {
                 Fate::Fine => self.inner.write(documents).await,
@@ -138,7 +146,7 @@ impl Cluster for Faulty {
         let fate = match self.what {
             What::All => self.fate(What::All),
             What::Older(table) if table == of.table => self.fate(self.what),
-            What::Older(_) | What::Rows => Fate::Fine,
+            What::Older(_) | What::Rows | What::Table(_) => Fate::Fine,
         };
         meet(fate, self.inner.older(of, from, than, limit))
     }

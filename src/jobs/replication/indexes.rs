@@ -54,6 +54,7 @@ pub const INDEXES: &[Index] = &[
     on("resource_metrics", &[("node_id", UP), ("memory.used_bytes", UP)]),
     on("resource_metrics_hourly", &[("node_id", UP), ("timestamp", DOWN)]),
     Index { collection: "resource_metrics_hourly", fields: &[("timestamp", UP)], expire_seconds: Some(YEAR_SECONDS) },
+    gone("archives"),
     gone("node_history"),
     gone("alerts"),
     gone("idempotency_keys"),

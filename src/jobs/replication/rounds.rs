@@ -80,7 +80,11 @@ impl Run<'_> {
     pub(super) async fn round(&mut self, life: &Life) -> Result<(), Halt> {
         self.apply_turned().await?;
         let (at, when, rev, parts) = loop {
+            self.archives(life).await?;
             let (at, when) = self.follow_logs(life).await?;
+            if self.lacks_archives(&at)? {
+                continue;
+            }
             // Otherwise it goes on with a newer snapshot, which is another moment for logs, too.
             if let Some((rev, parts)) = self.put_parts(&at, life).await? {
                 break (revs(&at), when, rev, parts);
@@ -102,6 +106,7 @@ impl Run<'_> {
 
     /// The same while there is no round: some tables cannot be read to their end, which is no matter of the others.
     pub(super) async fn without_a_round(&mut self, life: &Life) -> Result<(), Halt> {
+        self.archives(life).await?;
         let (at, _) = self.follow_logs(life).await?;
         self.begin_to_apply(revs(&at), None);
         self.apply().await

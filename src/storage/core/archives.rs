@@ -20,7 +20,7 @@ use crate::storage::table::{Read, WriteTx};
 /// What should be archived is not, and so stays in the store; the topic is the kind.
 pub const ALERT: &str = "archive_failed";
 
-/// An archive whose files went because they were kept long enough.
+/// An archive whose files went because they were kept long enough, or did not come along in a restore from the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GoneArchive {
     pub at: Timestamp,
@@ -44,11 +44,21 @@ pub fn expire(tx: &mut WriteTx<'_>, manifest: &Manifest, now: Now) -> Result<(),
     audit::append(tx, Act::system(now).draft("archive.expire", name).because(told(manifest)))
 }
 
+/// The cluster did not have it whole when the store came back from there.
+pub(in crate::storage) fn did_not_come(tx: &mut WriteTx<'_>, manifest: &Manifest, at: Timestamp) -> Result<(), TxError> {
+    tx.put(GONE_ARCHIVES, &manifest.name(), &GoneArchive { at })
+}
+
 /// Those that were not kept long enough yet, by kind and period: their files must be there.
 pub fn all(read: &impl Read) -> Result<Vec<Manifest>, Fault> {
     let gone = gone_names(read)?;
     let rows = read.scan(ARCHIVES, .., usize::MAX)?;
     Ok(rows.into_iter().filter(|(name, _)| !gone.contains(name)).map(|(_, manifest)| manifest).collect())
+}
+
+/// Whether its files may be gone.
+pub fn is_gone(read: &impl Read, manifest: &Manifest) -> Result<bool, Fault> {
+    Ok(read.get(GONE_ARCHIVES, &manifest.name())?.is_some())
 }
 
 fn gone_names(read: &impl Read) -> Result<HashSet<String>, Fault> {

@@ -4,6 +4,7 @@
 //! whole, because texts and keys of rows hold what the store does not show everybody: addresses of wallets, URLs, names. Only the same manager opens it, which also
 //! means that nobody else can put rows into a store that is restored.
 
+pub mod archives;
 mod books;
 mod fleet;
 mod logs;

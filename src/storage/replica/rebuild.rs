@@ -1,24 +1,28 @@
 //! Puts the rows that the cluster has together to what a backup is: two files and a signed manifest. What comes after that is the restore of a backup.
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::catalog::{Listed, Way, by_number};
+use super::documents::archives::opened_part as opened_archive;
 use super::documents::measured::{StoredHour, StoredSample, opened_hour, opened_sample};
 use super::documents::opened;
 use super::rows::opened_part;
 use crate::crypto::Entropy;
+use crate::domain::archive::{self, lines_file};
 use crate::domain::backup::{BackedUp, FOLDERS, Manifest};
 use crate::domain::proof::text::Hex;
 use crate::domain::replica::cluster::Round;
+use crate::storage::archive as stored_archive;
 use crate::storage::backup::{check, put_manifest, signed};
 use crate::storage::cold::Cold;
 use crate::storage::compaction::Which;
 use crate::storage::core::meta::{self, StoreMeta};
-use crate::storage::core::tables;
+use crate::storage::core::{archives, tables};
 use crate::storage::device;
 use crate::storage::hot::hours::HourRow;
 use crate::storage::hot::{self, Block, Entry, group};
@@ -123,6 +127,41 @@ impl Rebuild {
         tables.into_values().try_for_each(|(listed, rows)| self.write(listed, rows))
     }
 
+    /// Those whose files should be there; after everything that rounds have.
+    pub fn archives(&self) -> Result<Vec<archive::Manifest>, NotRebuilt> {
+        Ok(archives::all(&self.core.read()?)?)
+    }
+
+    /// What was sealed as a part of the lines of an archive; they come one after the other.
+    pub fn put_archive(&self, manifest: &archive::Manifest, part: u32, record: &[u8]) -> Result<(), NotRebuilt> {
+        let bytes = opened_archive(&self.secrets, manifest, part, record)?;
+        let mut file =
+            OpenOptions::new().create(true).append(true).mode(0o600).open(self.archive_folder().join(lines_file(&manifest.name())))?;
+        Ok(file.write_all(&bytes)?)
+    }
+
+    /// True: all of it came. Otherwise it is known to be gone, and what it covers and came back as rows is not deleted for it.
+    pub fn end_archive(&self, manifest: &archive::Manifest) -> Result<bool, NotRebuilt> {
+        let folder = self.archive_folder();
+        let put = stored_archive::put_manifest_in(device::real().as_ref(), &folder, manifest);
+        if put.and_then(|()| stored_archive::is_there(&folder, manifest)).is_ok() {
+            return Ok(true);
+        }
+        for name in stored_archive::names(manifest) {
+            match std::fs::remove_file(folder.join(name)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+                _ => (),
+            }
+        }
+        let (manifest, at) = (manifest.clone(), self.round.at);
+        self.core.write_now(move |tx| archives::did_not_come(tx, &manifest, at))?;
+        Ok(false)
+    }
+
+    fn archive_folder(&self) -> PathBuf {
+        self.folder.join("archive")
+    }
+
     /// What hours of measurements come to; after everything else.
     pub fn put_hours(&self, rows: &[Sealed]) -> Result<(), NotRebuilt> {
         let mut groups: BTreeMap<(u32, u32), Vec<StoredHour>> = BTreeMap::new();
@@ -202,7 +241,9 @@ impl Rebuild {
             let (bytes, sha256) = check::hash(&folder.join(&name), &mut |_| true)?;
             Ok::<BackedUp, std::io::Error>(BackedUp { name, bytes, sha256: Hex(sha256), revision })
         };
-        let names = [("core.redb".to_owned(), 0), ("hot.redb".to_owned(), 0)].into_iter().chain(sealed);
+        let archived = std::fs::read_dir(folder.join("archive"))?.map(|entry| Ok((format!("archive/{}", entry?.file_name().display()), 0)));
+        let archived = archived.collect::<Result<Vec<_>, std::io::Error>>()?;
+        let names = [("core.redb".to_owned(), 0), ("hot.redb".to_owned(), 0)].into_iter().chain(archived).chain(sealed);
         let files = names.map(file).collect::<Result<_, _>>()?;
         let manifest = signed(&described, &key, round.at, files);
         put_manifest(device::real().as_ref(), &folder, &manifest).map_err(|_| NotRebuilt("the manifest cannot be written".into()))?;

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
 use super::catalog::{Listed, Way, leaving};
-use super::documents::collection;
+use super::documents::{archives as archived, collection};
 use super::marks;
 use super::measured::{self, Measured, Place};
 use crate::domain::replica::cluster::Position;
 use crate::domain::time::Timestamp;
 use crate::storage::Store;
 use crate::storage::compaction::Which;
+use crate::storage::core::archives;
 use crate::storage::fault::Fault;
 use crate::storage::hot::hours;
-use crate::storage::table::{Read, Snapshot};
+use crate::storage::table::{Key, Read, Snapshot};
 
 /// How far each table is; of another life of the store a position says nothing.
 pub type Positions = BTreeMap<String, Position>;
@@ -54,6 +55,12 @@ pub fn waiting(store: &Store, positions: &Positions) -> Result<Vec<Waiting>, Fau
             found.insert(collection, Waiting { collection, documents, is_whole, through });
         }
     }
+    let whole = positions.get(archived::TABLE);
+    let there = whole.and_then(|at| u32::decode(at.through.as_deref()?)).map_or(0, u64::from);
+    let all = u64::try_from(archives::all(&looking.core)?.len()).unwrap_or(u64::MAX);
+    let documents = (!positions.is_empty()).then(|| all.saturating_sub(there));
+    let is_whole = whole.is_some_and(|at| at.is_whole) && documents == Some(0);
+    found.insert(archived::COLLECTION, Waiting { collection: archived::COLLECTION, documents, is_whole, through: None });
     Ok(found.into_values().collect())
 }
 
@@ -76,8 +83,11 @@ pub fn is_waiting(store: &Store, positions: &Positions) -> Result<bool, Fault> {
 
 /// What people call them.
 pub fn collections() -> impl Iterator<Item = &'static str> {
-    let names: BTreeSet<&'static str> =
-        leaving().map(|listed| collection(listed.table)).chain(Measured::ALL.map(Measured::collection)).collect();
+    let names: BTreeSet<&'static str> = leaving()
+        .map(|listed| collection(listed.table))
+        .chain(Measured::ALL.map(Measured::collection))
+        .chain([archived::COLLECTION])
+        .collect();
     names.into_iter()
 }
 

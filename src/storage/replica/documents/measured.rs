@@ -117,7 +117,7 @@ fn readable(core: &impl Read, node: NodeIndex, at: Timestamp, sample: &Sample) -
     ])
 }
 
-fn sealed(
+pub(super) fn sealed(
     secrets: &Secrets,
     (collection, table): Names,
     key: Vec<u8>,
