@@ -297,6 +297,89 @@ async fn managers_share_a_database_and_never_each_others_documents() {
     assert_eq!(all(&database, "nodes", doc! { "deleted": false }).await.len(), 6);
 }
 
+/// Somebody tidies up while a manager is off: it begins anew, once, and not at every start.
+#[tokio::test]
+async fn a_manager_whose_document_was_deleted_begins_anew_once() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("tidied").await);
+    let one = site(dir.path(), &uri).await;
+    let (driver, settings) = (one.driver.clone(), vec![("mongodb.uri", uri.clone())]);
+    for _ in 0..20 {
+        replicate(&one).await;
+        driver.advance_ms(31_000);
+    }
+    // Positions are of beats that a new document is far from.
+    one.client.post("/replication/resync", json!({ "collection": "manager_records" })).await;
+    replicate(&one).await;
+    one.end().await;
+    database.collection::<Document>("managers").delete_one(doc! {}).await.unwrap();
+    let again = Site::open(dir.path().to_owned(), driver.clone(), settings.clone()).await;
+    assert_eq!(catch_up(&again).await.doing, Doing::Current);
+    let copy = all(&database, "managers", doc! {}).await[0].get_str("copy").unwrap().to_owned();
+    let copies: BTreeSet<String> =
+        all(&database, "manager_positions", doc! {}).await.iter().map(|at| at.get_str("copy").unwrap().to_owned()).collect();
+    assert_eq!(copies, [copy].into());
+    assert_equal(&again, &database).await;
+    let everything = again.app.context.replication.status().documents;
+    again.end().await;
+    let third = Site::open(dir.path().to_owned(), driver, settings).await;
+    let status = catch_up(&third).await;
+    assert!(status.documents < everything / 2, "{} documents of {everything} at a start", status.documents);
+}
+
+/// Paused, it is still seen to live: after a link that was cut, and after a start.
+#[tokio::test]
+async fn who_is_paused_goes_on_saying_that_it_lives() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("paused").await);
+    let one = site(dir.path(), &uri).await;
+    let (driver, settings) = (one.driver.clone(), vec![("mongodb.uri", uri.clone())]);
+    replicate(&one).await;
+    one.client.post("/replication/pause", json!({})).await;
+    let claim = async || {
+        let found = all(&database, "managers", doc! {}).await.remove(0);
+        (found.get_str("run").unwrap().to_owned(), found.get("beat").unwrap().to_string().parse::<u64>().unwrap())
+    };
+    let beats = async |context: &Context| {
+        let mut told = Vec::new();
+        for _ in 0..6 {
+            driver.advance_ms(31_000);
+            context.run(Job::Replication).await.unwrap();
+            assert_eq!(context.replication.status().doing, Doing::Paused);
+            told.push(claim().await.1);
+        }
+        told
+    };
+    assert!(beats(&one.app.context).await.windows(2).all(|of| of[0] < of[1]));
+    let mut context = one.app.context.clone();
+    context.cluster = Some(Faulty::before(one.app.context.cluster.clone().unwrap(), || Fate::Lost));
+    let before = claim().await.1;
+    assert_eq!(beats(&context).await, [before; 6]);
+    drop(context);
+    driver.advance_ms(600_000);
+    assert!(beats(&one.app.context).await.windows(2).all(|of| of[0] < of[1]));
+
+    one.end().await;
+    let again = Site::open(dir.path().to_owned(), driver.clone(), settings).await;
+    beats(&again.app.context).await;
+    assert_eq!(claim().await.0, again.app.store.replica_run);
+    assert_eq!(again.app.context.replication.status().documents, 0, "nothing goes");
+}
+
+/// A node is where its manager is by now.
+#[tokio::test]
+async fn who_moves_to_another_region_takes_its_nodes_along() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("moved").await);
+    let settings = |region: &str| vec![("mongodb.uri", uri.clone()), ("mongodb.region", region.to_owned())];
+    let one = Site::new(dir.path().to_owned(), &[("mongodb.uri", uri.as_str()), ("mongodb.region", "attic")]).await;
+    one.client.post("/nodes", json!({ "name": "one", "node_type": "worker" })).await;
+    assert_eq!(replicate(&one).await.doing, Doing::Current);
+    let driver = one.driver.clone();
+    one.end().await;
+    let again = Site::open(dir.path().to_owned(), driver, settings("cellar")).await;
+    assert_eq!(catch_up(&again).await.doing, Doing::Current);
+    let nodes = all(&database, "nodes", doc! {}).await;
+    assert_eq!(nodes.iter().map(|node| node.get_str("region").unwrap()).collect::<Vec<_>>(), ["cellar"]);
+}
+
 #[tokio::test]
 async fn a_copy_of_the_card_is_noticed_and_does_not_write() {
     let (dir, copied, (uri, database)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("second").await);
@@ -930,6 +1013,49 @@ async fn archives_go_and_come_back() {
     assert_eq!(catch_up(&site).await.doing, Doing::Current);
     let kinds: BTreeSet<String> = of_files().await.iter().map(|of| of.get_str("kind").unwrap().to_owned()).collect();
     assert_eq!(kinds, ["outputs".to_owned()].into());
+}
+
+/// Leaves that a card let go of before they could be sent are a hole among those that the cluster has: what comes back has what the card had.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_expired_before_it_was_sent_leaves_no_hole_in_what_comes_back() {
+    let (dir, fresh, (uri, database)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("hole").await);
+    let site = site(dir.path(), &uri).await;
+    let mut machine = site.enrol("attic").await;
+    let mut live = async |site: &Site| {
+        for _ in 0..40 {
+            site.next_slot(5_000);
+            machine.report(site.now_ms(), Sample::default()).await.unwrap();
+        }
+        site.run_cycles().await;
+    };
+    live(&site).await;
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    let sent = all(&database, "poot_scores", doc! {}).await.len();
+    live(&site).await;
+    site.driver.advance_ms(100 * 86_400_000);
+    site.app.context.tick();
+    site.app.context.run(Job::Housekeeping).await.unwrap();
+    live(&site).await;
+    site.app.context.run(Job::Housekeeping).await.unwrap();
+    assert_eq!(catch_up(&site).await.doing, Doing::Current);
+    assert!(all(&database, "poot_scores", doc! {}).await.len() > sent && sent > 0);
+
+    let store = &site.app.store;
+    let salt = recovery::salt(&store.entropy);
+    let kit = recovery::make(store, &lucid::crypto::stretch("correct horse", &salt), &salt, site.driver.reading().wall).unwrap();
+    let kit = recovery::open(&kit, "correct horse").unwrap();
+    let (from, place, now) = (fresh.path().join("fetched"), fresh.path().join("data"), site.app.clock.now());
+    let (real, wanted) = (site.app.context.cluster.clone().unwrap(), Wanted { metrics: Metrics::None, since: Timestamp(0) });
+    rebuild::fetch(real.as_ref(), store.manager_id.as_str(), &kit, &from, wanted, &mut |_| ()).await.unwrap();
+    let order = Order { from: &from, dir: &place, kit: Some(&kit), boot_id: "boot".into(), now, device: device::real() };
+    tokio::task::block_in_place(|| restore::restore(&order, &mut |_, _| ())).unwrap().unwrap();
+    let checked = std::process::Command::new(BINARY).args(["verify", "--full", "--data-dir", place.to_str().unwrap()]).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let ours = of_store(&site).await.into_keys().filter(|(table, _)| *table == "leaves").collect::<Vec<_>>();
+    let again = Site::open(place, site.driver.clone(), vec![("mongodb.uri", uri.clone())]).await;
+    replicate(&again).await;
+    assert!(!ours.is_empty());
+    assert_eq!(of_store(&again).await.into_keys().filter(|(table, _)| *table == "leaves").collect::<Vec<_>>(), ours);
 }
 
 #[tokio::test]

@@ -103,17 +103,17 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
 async fn run_if_due(context: &Context, cluster: &dyn Cluster, memory: &mut Memory) -> Result<(), Stopped> {
     context.store.begin_marks().await?;
     if marks::state(&context.store.read()?)?.is_paused {
-        paused(context);
         // Paused, it goes on saying that it lives: nobody takes its place meanwhile.
-        let mut run = Run::new(context, cluster, memory);
-        if let Err(Halt::Trouble(trouble)) = run.beat_if_due().await {
-            tracing::debug!(why = %trouble, "a paused replication was not heard");
-            run.memory.claim = None;
+        if !waits(context, memory)
+            && let Err(Halt::Trouble(trouble)) = Run::new(context, cluster, memory).claimed().await
+        {
+            failed(context, memory, &trouble);
         }
+        paused(context);
         return Ok(());
     }
     let now = context.clock.now();
-    if memory.next_try.is_some_and(|at| now.boot < at) && !context.replication.wishes().now {
+    if waits(context, memory) {
         return Ok(());
     }
     context.replication.fulfilled(|wishes| wishes.now = false);
@@ -151,6 +151,11 @@ async fn run_if_due(context: &Context, cluster: &dyn Cluster, memory: &mut Memor
             Err(stopped)
         }
     }
+}
+
+/// Whether it is not time yet for the next try, and nobody wants one.
+fn waits(context: &Context, memory: &Memory) -> bool {
+    memory.next_try.is_some_and(|at| context.clock.now().boot < at) && !context.replication.wishes().now
 }
 
 fn paused(context: &Context) {

@@ -388,10 +388,10 @@ impl Cluster for Mongo {
     }
 
     fn put_position<'a>(&'a self, claim: &'a Claim, of: &'a Position) -> Boxed<'a, Result<(), Trouble>> {
-        // One that was given up and arrives late is of another beat: what it says may have been taken back since.
+        // One that was given up and arrives late is of another beat: what it says may have been taken back since. Of another copy beats say nothing.
         let beat = i64::try_from(claim.beat).unwrap_or(i64::MAX);
-        let q =
-            doc! { "_id": format!("{}/{}", self.options.manager, of.table), "manager_id": &self.options.manager, "beat": { "$lte": beat } };
+        let older = vec![doc! { "beat": { "$lte": beat } }, doc! { "copy": { "$ne": &claim.copy } }];
+        let q = doc! { "_id": format!("{}/{}", self.options.manager, of.table), "manager_id": &self.options.manager, "$or": older };
         let mut set = position(of);
         set.insert("beat", beat);
         Box::pin(self.put(POSITIONS, q, set))
@@ -405,7 +405,9 @@ impl Cluster for Mongo {
         let manager = &self.options.manager;
         let statement = |(name, seen): &(Vec<u8>, Fields)| {
             let q = doc! { "_id": id(manager, of.table, name), "manager_id": manager, "deleted": false };
-            doc! { "q": q, "u": { "$set": fields(seen) } }
+            let mut set = fields(seen);
+            set.insert("region", &self.options.region);
+            doc! { "q": q, "u": { "$set": set } }
         };
         let statements: Vec<Doc> = seen.iter().map(statement).collect();
         Box::pin(async move { self.update(of.collection, statements).await.map(drop) })

@@ -8,7 +8,7 @@ const fn on(collection: &'static str, fields: &'static [(&'static str, bool)]) -
 
 /// That a row is gone is told for so long: no request that still has it is under way by then.
 const GONE_SECONDS: u32 = 90 * 86_400;
-/// How long the data model keeps single validations.
+/// How long evidence and hours stay: longer than in any store.
 const YEAR_SECONDS: u32 = 366 * 86_400;
 const UP: bool = false;
 const DOWN: bool = true;
@@ -46,7 +46,8 @@ pub const INDEXES: &[Index] = &[
     on("poot_validations", &[("validations.node_id", UP), ("timestamp", DOWN)]),
     on("poot_validations", &[("validations.output_hash", UP)]),
     on("poot_validations", &[("validations.is_valid", UP), ("validations.score", DOWN)]),
-    Index { collection: "poot_validations", fields: &[("timestamp", UP)], expire_seconds: Some(YEAR_SECONDS) },
+    // How long a store has them is its own matter, and a restore needs all of these.
+    on("poot_validations", &[("timestamp", UP)]),
     Index { collection: "poot_evidence", fields: &[("timestamp", UP)], expire_seconds: Some(YEAR_SECONDS) },
     on("resource_metrics", &[("node_id", UP), ("timestamp", DOWN)]),
     Index { collection: "resource_metrics", fields: &[("timestamp", DOWN)], expire_seconds: Some(90 * 86_400) },

@@ -15,14 +15,18 @@ use super::rows::opened_part;
 use crate::crypto::Entropy;
 use crate::domain::archive::{self, lines_file};
 use crate::domain::backup::{BackedUp, FOLDERS, Manifest};
+use crate::domain::credits::Epoch;
+use crate::domain::evidence::{KEPT_DAYS, SLOTS_PER_DAY};
+use crate::domain::poot::MAX_AGE_SLOTS;
 use crate::domain::proof::text::Hex;
 use crate::domain::replica::cluster::Round;
+use crate::domain::time::Slot;
 use crate::storage::archive as stored_archive;
 use crate::storage::backup::{check, put_manifest, signed};
 use crate::storage::cold::Cold;
 use crate::storage::compaction::Which;
 use crate::storage::core::meta::{self, StoreMeta};
-use crate::storage::core::{archives, tables};
+use crate::storage::core::{archives, epochs, tables};
 use crate::storage::device;
 use crate::storage::hot::hours::HourRow;
 use crate::storage::hot::{self, Block, Entry, group};
@@ -210,6 +214,19 @@ impl Rebuild {
         Ok(self.file(listed.file).write_now(write)?)
     }
 
+    /// What the store had let go of by its age: of that the cluster has what there was time to send, which is no whole.
+    fn let_go(&self) -> Result<(), NotRebuilt> {
+        let Some(last) = epochs::last(&self.core.read()?)? else { return Ok(()) };
+        let leaves_from = Slot(last.epoch.0).minus(KEPT_DAYS * SLOTS_PER_DAY);
+        let evidence = leaves_from.minus(u32::from(MAX_AGE_SLOTS));
+        Ok(self.hot.write_now(move |tx| {
+            hot::leaves::prune(tx, Epoch(leaves_from.0), usize::MAX)?;
+            hot::outputs::prune_challenged(tx, evidence, usize::MAX)?;
+            while hot::prune(tx, evidence)? {}
+            Ok(())
+        })?)
+    }
+
     /// Closes the files, and says what they are.
     pub fn finish(self) -> Result<Manifest, NotRebuilt> {
         let described = self.description()?;
@@ -221,6 +238,7 @@ impl Rebuild {
             ..hot::Meta::default()
         };
         self.hot.write_now(move |tx| hot::initialise(tx, &of_hot))?;
+        self.let_go()?;
         let Rebuild { folder, core, hot, round, cold, gathered, .. } = self;
         let mut sealed = Vec::new();
         if let Some(cold) = cold.get() {
