@@ -297,6 +297,101 @@ async fn managers_share_a_database_and_never_each_others_documents() {
     assert_eq!(all(&database, "nodes", doc! { "deleted": false }).await.len(), 6);
 }
 
+/// What the cluster lets go of by itself, and that nothing misses it: tombstones, measurements that were kept long enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_cluster_lets_go_of_is_missed_by_nobody() {
+    let (dir, fresh, (uri, database)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("expired").await);
+    let site = Site::new(dir.path().to_owned(), &[("mongodb.uri", uri.as_str()), ("mongodb.raw_metrics", "true")]).await;
+    let mut node = site.enrol("attic").await;
+    for _ in 0..150 {
+        site.next_slot(5_000);
+        node.report(site.now_ms(), Sample::default()).await.unwrap();
+    }
+    site.run_cycles().await;
+    let gone = site.enrol("cellar").await;
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    site.client.call(reqwest::Method::DELETE, &format!("/nodes/{}", gone.id.as_str()), None).await;
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+
+    let expires = async |collection: &str, field: &str| {
+        let answer = database.run_command(doc! { "listIndexes": collection }).await.unwrap();
+        let indexes = answer.get_document("cursor").unwrap().get_array("firstBatch").unwrap().clone();
+        let of = indexes.iter().filter_map(|index| index.as_document()).find(|index| {
+            let keys = index.get_document("key").unwrap();
+            keys.len() == 1 && keys.contains_key(field)
+        });
+        of.unwrap_or_else(|| panic!("{collection} has no index on {field}")).get("expireAfterSeconds").map(ToString::to_string)
+    };
+    let days = |days: u32| Some((days * 86_400).to_string());
+    for collection in ["nodes", "node_pools", "manager_records", "node_history", "alerts", "archives"] {
+        assert_eq!(expires(collection, "deleted_at").await, days(90), "{collection}");
+    }
+    assert_eq!(expires("resource_metrics", "timestamp").await, days(90));
+    assert_eq!(
+        (expires("resource_metrics_hourly", "timestamp").await, expires("poot_evidence", "timestamp").await),
+        (days(366), days(366))
+    );
+    assert_eq!(expires("poot_validations", "timestamp").await, None, "a store may keep them for longer");
+
+    // By what these indexes say, all at once.
+    let mut let_go = 0;
+    for collection in database.list_collection_names().await.unwrap() {
+        let of = if collection.starts_with("resource_metrics") {
+            doc! {}
+        } else {
+            doc! { "deleted_at": { "$exists": true } }
+        };
+        let_go += database.collection::<Document>(&collection).delete_many(of).await.unwrap().deleted_count;
+    }
+    assert!(let_go > 100, "{let_go} documents");
+    site.client.post("/nodes/pools", json!({ "name": "after", "max_nodes": 5 })).await;
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    assert_equal(&site, &database).await;
+    let (round, found) = restorable(&site, &uri, &database).await.unwrap();
+    assert_same(&of_store(&site).await, &found, &format!("round {round:?}"));
+    let store = &site.app.store;
+    let salt = recovery::salt(&store.entropy);
+    let kit = recovery::make(store, &lucid::crypto::stretch("correct horse", &salt), &salt, site.driver.reading().wall).unwrap();
+    let kit = recovery::open(&kit, "correct horse").unwrap();
+    let (from, place, now) = (fresh.path().join("fetched"), fresh.path().join("data"), site.app.clock.now());
+    let wanted = Wanted { metrics: Metrics::Samples, since: Timestamp(0) };
+    let real = site.app.context.cluster.clone().unwrap();
+    rebuild::fetch(real.as_ref(), store.manager_id.as_str(), &kit, &from, wanted, &mut |_| ()).await.unwrap();
+    let order = Order { from: &from, dir: &place, kit: Some(&kit), boot_id: "boot".into(), now, device: device::real() };
+    tokio::task::block_in_place(|| restore::restore(&order, &mut |_, _| ())).unwrap().unwrap();
+    let checked = std::process::Command::new(BINARY).args(["verify", "--full", "--data-dir", place.to_str().unwrap()]).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}
+
+/// A rule of the owner's, that two nodes never have one name, refuses what two managers have: it is told, all else goes, and the round has it.
+#[tokio::test]
+async fn a_duplicate_by_the_owners_own_index_is_told_and_stops_nothing() {
+    let (dirs, (uri, database)) = ([TempDir::new().unwrap(), TempDir::new().unwrap()], database("duplicate").await);
+    let unique =
+        doc! { "createIndexes": "nodes", "indexes": [{ "key": { "name": 1 }, "name": "one_of_each", "unique": true, "sparse": true }] };
+    database.run_command(unique).await.unwrap();
+    let sites = [site(dirs[0].path(), &uri).await, site(dirs[1].path(), &uri).await];
+    for site in &sites {
+        site.client.post("/nodes", json!({ "name": "attic", "node_type": "worker" })).await;
+        site.client.post("/nodes/pools", json!({ "name": "of-all", "max_nodes": 5 })).await;
+    }
+    let first = replicate(&sites[0]).await;
+    assert_eq!((first.doing, first.not_taken), (Doing::Current, 0));
+    let status = replicate(&sites[1]).await;
+    let because = status.not_taken_because.unwrap_or_default();
+    assert!(status.not_taken > 0 && because.starts_with("nodes: ") && because.contains("name"), "{because}");
+    assert_eq!(all(&database, "node_pools", doc! { "name": "of-all" }).await.len(), 2, "all else went");
+    let (_, found) = restorable(&sites[1], &uri, &database).await.expect("a whole");
+    assert_same(&of_store(&sites[1]).await, &found, "what a restore finds");
+    // Renamed, it goes.
+    let id = sites[1].client.get("/nodes").await["nodes"][0]["node_id"].as_str().unwrap().to_owned();
+    sites[1].client.put(&format!("/nodes/{id}"), json!({ "name": "cellar" })).await;
+    assert_eq!(catch_up(&sites[1]).await.doing, Doing::Current);
+    for site in &sites {
+        assert_equal(site, &database).await;
+    }
+}
+
 /// Somebody tidies up while a manager is off: it begins anew, once, and not at every start.
 #[tokio::test]
 async fn a_manager_whose_document_was_deleted_begins_anew_once() {

@@ -77,7 +77,10 @@ pub async fn check_uri(uri: &str) -> Result<(), String> {
 
 async fn client_options(uri: &str) -> Result<ClientOptions, String> {
     // What the driver says of a string it does not read may quote it.
-    let mut options = ClientOptions::parse(uri).await.map_err(|_| "the connection string is none that the driver reads".to_owned())?;
+    let unread = |_| {
+        "the connection string is none that the driver reads (for mongodb+srv://, take the standard one that names the hosts)".to_owned()
+    };
+    let mut options = ClientOptions::parse(uri).await.map_err(unread)?;
     options.app_name = Some("lucid-node-management".into());
     options.connect_timeout = Some(options.connect_timeout.map_or(CONNECT, |set| set.min(CONNECT)));
     options.server_selection_timeout = Some(options.server_selection_timeout.map_or(CONNECT, |set| set.min(CONNECT)));
@@ -247,8 +250,7 @@ impl Mongo {
 
     async fn write_some(&self, collection: &str, documents: &[Document], of: &[usize]) -> Result<Vec<NotTaken>, Failed> {
         let older = |document: &Document| {
-            let id = id(&self.options.manager, document.table, &document.name);
-            doc! { "_id": id, "manager_id": &self.options.manager, "rev": { "$lt": rev(document.rev) } }
+            doc! { "_id": self.id_of(document), "manager_id": &self.options.manager, "rev": { "$lt": rev(document.rev) } }
         };
         // What was readable of a row goes with it: what is written in its place has nothing of it. Cut off in between, it is written again.
         let gone = of.iter().filter(|at| documents[**at].record.is_none());
@@ -271,7 +273,7 @@ impl Mongo {
         };
         let updates: Vec<Doc> = of.iter().map(|at| update(&documents[*at])).collect();
         let answer = self.ask_to_keep(doc! { "update": collection, "updates": updates, "ordered": false }).await?;
-        let mut not_taken = Vec::new();
+        let (mut not_taken, mut duplicates) = (Vec::new(), Vec::new());
         for error in errors(&answer) {
             // It has a newer one: that was not found by its age, and stands in the way.
             if is_duplicate(error) && is_of_id(error) {
@@ -280,12 +282,29 @@ impl Mongo {
             of_write(error)?;
             let index = error.get("index").and_then(|index| index.as_i64().or(index.as_i32().map(Into::into)));
             let index = index.and_then(|index| of.get(usize::try_from(index).ok()?)).copied();
-            not_taken.push(NotTaken {
-                index: index.ok_or_else(|| Trouble::Refused("its answer names a document that was not sent".into()))?,
-                why: message(error),
-            });
+            let index = index.ok_or_else(|| Trouble::Refused("its answer names a document that was not sent".into()))?;
+            if is_duplicate(error) {
+                duplicates.push(index);
+            }
+            not_taken.push(NotTaken { index, why: message(error) });
+        }
+        // Where the owner has a unique index, too, the server may have met that one first.
+        if !duplicates.is_empty() {
+            let ids: Vec<String> = duplicates.iter().map(|at| self.id_of(&documents[*at])).collect();
+            let there = self.find(collection, doc! { "_id": { "$in": ids } }, doc! { "rev": 1 }, PAGE).await?;
+            let is_newer = |document: &Document| {
+                let id = self.id_of(document);
+                there.iter().any(|found| {
+                    found.get_str("_id").is_ok_and(|of| of == id) && read_rev(found, "rev").is_some_and(|rev| rev >= document.rev)
+                })
+            };
+            not_taken.retain(|not| !(duplicates.contains(&not.index) && is_newer(&documents[not.index])));
         }
         Ok(not_taken)
+    }
+
+    fn id_of(&self, document: &Document) -> String {
+        id(&self.options.manager, document.table, &document.name)
     }
 
     fn within(&self, table: &str, from: From<'_>) -> Doc {
