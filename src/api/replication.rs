@@ -311,7 +311,9 @@ pub async fn resume(
     Json(request): Json<ResumeRequest>,
 ) -> Result<Json<ReplicationView>, ApiError> {
     configured(&state)?;
-    let ResumeRequest { take_over } = request;
+    // Who writes has nobody to take over from.
+    let writes = matches!(state.replication.status().doing, Doing::Copying | Doing::Sending | Doing::Current);
+    let take_over = request.take_over && !writes;
     let draft = caller.act(state.now()).draft("replication.resume", "");
     let draft = if take_over { draft.because("the other manager with this id is gone") } else { draft };
     let write = state.store.write(move |tx| {

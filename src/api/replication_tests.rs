@@ -152,6 +152,9 @@ async fn pause_resume_and_resync_are_wished_for_and_recorded_once() {
     let listed = marks::state(&site.state.store.read().unwrap()).unwrap().resync;
     assert_eq!((status, listed), (StatusCode::OK, vec!["nodes".to_owned()]), "it outlives the process");
     post(&site, &root, "resume", Some(json!({ "take_over": true }))).await;
+    assert!(!site.state.replication.wishes().takes_over, "from itself");
+    site.state.replication.change(|status| status.doing = Doing::Second);
+    post(&site, &root, "resume", Some(json!({ "take_over": true }))).await;
     assert!(site.state.replication.wishes().takes_over);
     let gone = json!("the other manager with this id is gone");
     let of = |name: &str, reason: &Value| (name.to_owned(), reason.clone());
