@@ -23,8 +23,7 @@ use lucid::storage::core::archives;
 use lucid::storage::hot::Parts;
 use lucid::storage::hot::hours::first_slot;
 use lucid::storage::replica::measured;
-use lucid::storage::restore::{self, Order};
-use lucid::storage::{device, present, recovery, tiers};
+use lucid::storage::{present, tiers};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -37,7 +36,10 @@ use crate::support::proxy::Proxy;
 use crate::support::random::Random;
 use crate::support::site::Site;
 
-use copy::{assert_equal, assert_same, catch_up, of_store, replicate, restorable, site};
+use copy::{
+    EVERYTHING, assert_equal, assert_same, assert_verifies, brought_back, catch_up, kit, of_store, put_in_place, replicate, restorable,
+    site,
+};
 use faulty::{Fate, Faulty};
 
 #[tokio::test]
@@ -349,18 +351,10 @@ async fn what_the_cluster_lets_go_of_is_missed_by_nobody() {
     assert_equal(&site, &database).await;
     let (round, found) = restorable(&site, &uri, &database).await.unwrap();
     assert_same(&of_store(&site).await, &found, &format!("round {round:?}"));
-    let store = &site.app.store;
-    let salt = recovery::salt(&store.entropy);
-    let kit = recovery::make(store, &lucid::crypto::stretch("correct horse", &salt), &salt, site.driver.reading().wall).unwrap();
-    let kit = recovery::open(&kit, "correct horse").unwrap();
-    let (from, place, now) = (fresh.path().join("fetched"), fresh.path().join("data"), site.app.clock.now());
-    let wanted = Wanted { metrics: Metrics::Samples, since: Timestamp(0) };
-    let real = site.app.context.cluster.clone().unwrap();
-    rebuild::fetch(real.as_ref(), store.manager_id.as_str(), &kit, &from, wanted, &mut |_| ()).await.unwrap();
-    let order = Order { from: &from, dir: &place, kit: Some(&kit), boot_id: "boot".into(), now, device: device::real() };
-    tokio::task::block_in_place(|| restore::restore(&order, &mut |_, _| ())).unwrap().unwrap();
-    let checked = std::process::Command::new(BINARY).args(["verify", "--full", "--data-dir", place.to_str().unwrap()]).output().unwrap();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let kit = kit(&site);
+    let place = fresh.path().join("data");
+    brought_back(&site, &kit, &place).await;
+    assert_verifies(&place);
 }
 
 /// A rule of the owner's, that two nodes never have one name, refuses what two managers have: it is told, all else goes, and the round has it.
@@ -937,18 +931,14 @@ async fn a_store_comes_back_from_the_cluster() {
     context.run(Job::Replication).await.unwrap();
     let whole = of_store(&site).await;
 
-    let store = &site.app.store;
-    let salt = recovery::salt(&store.entropy);
-    let kit = recovery::make(store, &lucid::crypto::stretch("correct horse", &salt), &salt, site.driver.reading().wall).unwrap();
-    let kit = recovery::open(&kit, "correct horse").unwrap();
-    let (manager, from) = (store.manager_id.as_str().to_owned(), fresh.path().join("fetched"));
+    let kit = kit(&site);
+    let (manager, from) = (site.app.store.manager_id.as_str().to_owned(), fresh.path().join("fetched"));
     let (mut told, mut requests) = (Vec::new(), 0);
     let breaks = Faulty::before(Arc::clone(&real), move || {
         requests += 1;
         if requests % 20 == 10 { Fate::Unanswered } else { Fate::Fine }
     });
-    let all_of_it = Wanted { metrics: Metrics::Samples, since: Timestamp(0) };
-    let manifest = rebuild::fetch(breaks.as_ref(), &manager, &kit, &from, all_of_it, &mut |at| told.push(at)).await.unwrap().manifest;
+    let manifest = rebuild::fetch(breaks.as_ref(), &manager, &kit, &from, EVERYTHING, &mut |at| told.push(at)).await.unwrap().manifest;
     assert!(told.iter().any(|at| at.failures > 0), "the link broke");
     assert!(told.is_sorted_by_key(|at| (at.step, at.rows)) && told.iter().all(|at| (1..=at.steps).contains(&at.step)), "{told:?}");
     assert_eq!(told.last().map(|at| (at.collection, at.step)), told.first().map(|at| ("resource_metrics", at.steps)));
@@ -960,10 +950,8 @@ async fn a_store_comes_back_from_the_cluster() {
     assert_eq!(told.last().unwrap().rows - rows, measured as u64, "none of before that day");
     let other = rebuild::fetch(real.as_ref(), "manager_of_others", &kit, &fresh.path().join("other"), none, &mut |_| ()).await;
     assert!(other.unwrap_err().0.contains("recovery kit"));
-    let (place, now) = (fresh.path().join("data"), site.app.clock.now());
-    let order = Order { from: &from, dir: &place, kit: Some(&kit), boot_id: "boot".into(), now, device: device::real() };
-    let restored = tokio::task::block_in_place(|| restore::restore(&order, &mut |_, _| ())).unwrap().unwrap();
-    assert_eq!(restored.generation, 2);
+    let place = fresh.path().join("data");
+    put_in_place(&site, &kit, &from, &place);
 
     let again = Site::open(place, site.driver.clone(), vec![("mongodb.uri", uri.clone())]).await;
     let brought = of_store(&again).await;
@@ -1057,19 +1045,11 @@ async fn archives_go_and_come_back() {
     let told = format!("{:?}", of_files().await);
     assert!(!told.contains("nonce-0000"), "lines are sealed");
 
-    let store = &site.app.store;
-    let salt = recovery::salt(&store.entropy);
-    let kit = recovery::make(store, &lucid::crypto::stretch("correct horse", &salt), &salt, site.driver.reading().wall).unwrap();
-    let kit = recovery::open(&kit, "correct horse").unwrap();
-    let manager = store.manager_id.as_str().to_owned();
+    let kit = kit(&site);
     let back = async |name: &str| {
-        let (from, place) = (fresh.path().join(format!("{name}-fetched")), fresh.path().join(name));
-        let all_of_it = Wanted { metrics: Metrics::Samples, since: Timestamp(0) };
-        let fetched = rebuild::fetch(real.as_ref(), &manager, &kit, &from, all_of_it, &mut |_| ()).await.unwrap();
-        let now = site.app.clock.now();
-        let order = Order { from: &from, dir: &place, kit: Some(&kit), boot_id: "boot".into(), now, device: device::real() };
-        tokio::task::block_in_place(|| restore::restore(&order, &mut |_, _| ())).unwrap().unwrap();
-        (place, fetched.lacking)
+        let place = fresh.path().join(name);
+        let lacking = brought_back(&site, &kit, &place).await.lacking;
+        (place, lacking)
     };
     // It verifies, and goes on archiving: what came back of rows that are in an archive goes out of the store again.
     let goes_on = async |place: &Path, lacking: usize| {
@@ -1080,9 +1060,7 @@ async fn archives_go_and_come_back() {
         assert_eq!((failing, archives::all(&core).unwrap().len()), ([false; 2], before.len() / 2 - lacking));
         drop(core);
         drop(again);
-        let checked =
-            std::process::Command::new(BINARY).args(["verify", "--full", "--data-dir", place.to_str().unwrap()]).output().unwrap();
-        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+        assert_verifies(place);
     };
     let (place, lacking) = back("whole").await;
     assert_eq!((files(&place), lacking), (before.clone(), vec![]));
@@ -1135,17 +1113,10 @@ async fn what_expired_before_it_was_sent_leaves_no_hole_in_what_comes_back() {
     assert_eq!(catch_up(&site).await.doing, Doing::Current);
     assert!(all(&database, "poot_scores", doc! {}).await.len() > sent && sent > 0);
 
-    let store = &site.app.store;
-    let salt = recovery::salt(&store.entropy);
-    let kit = recovery::make(store, &lucid::crypto::stretch("correct horse", &salt), &salt, site.driver.reading().wall).unwrap();
-    let kit = recovery::open(&kit, "correct horse").unwrap();
-    let (from, place, now) = (fresh.path().join("fetched"), fresh.path().join("data"), site.app.clock.now());
-    let (real, wanted) = (site.app.context.cluster.clone().unwrap(), Wanted { metrics: Metrics::None, since: Timestamp(0) });
-    rebuild::fetch(real.as_ref(), store.manager_id.as_str(), &kit, &from, wanted, &mut |_| ()).await.unwrap();
-    let order = Order { from: &from, dir: &place, kit: Some(&kit), boot_id: "boot".into(), now, device: device::real() };
-    tokio::task::block_in_place(|| restore::restore(&order, &mut |_, _| ())).unwrap().unwrap();
-    let checked = std::process::Command::new(BINARY).args(["verify", "--full", "--data-dir", place.to_str().unwrap()]).output().unwrap();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let kit = kit(&site);
+    let place = fresh.path().join("data");
+    brought_back(&site, &kit, &place).await;
+    assert_verifies(&place);
     let ours = of_store(&site).await.into_keys().filter(|(table, _)| *table == "leaves").collect::<Vec<_>>();
     let again = Site::open(place, site.driver.clone(), vec![("mongodb.uri", uri.clone())]).await;
     replicate(&again).await;
@@ -1196,6 +1167,5 @@ async fn the_command_line_brings_a_store_back_and_says_why_not() {
     let (ok, text) = run(&uri, &manager);
     assert!(ok && text.contains("as generation 2; verified") && text.contains("reset-password"), "{text}");
     assert!(!place.join("restore.cluster").exists());
-    let checked = std::process::Command::new(BINARY).args(["verify", "--full", "--data-dir", place.to_str().unwrap()]).output().unwrap();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    assert_verifies(&place);
 }

@@ -3,15 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use lucid::app::rebuild::{self, Fetched, Metrics, Wanted};
 use lucid::domain::replica::cluster::Round;
+use lucid::domain::time::Timestamp;
 use lucid::gateways::replica::{ANSWER, Cluster, Mongo, Options};
 use lucid::live::{Job, Status};
+use lucid::storage::device;
+use lucid::storage::recovery::{self, Contents};
 use lucid::storage::replica::catalog::{Listed, Way, by_number, leaving};
 use lucid::storage::replica::documents::collection;
 use lucid::storage::replica::rows::{self, Batch};
+use lucid::storage::restore::{self, Order};
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
 
+use crate::support::binary::BINARY;
 use crate::support::cluster::all;
 use crate::support::site::Site;
 
@@ -103,4 +109,36 @@ pub fn assert_same(ours: &State, theirs: &State, what: &str) {
 /// Every row is there as the store has it, and nothing else.
 pub async fn assert_equal(site: &Site, database: &Database) {
     assert_same(&of_store(site).await, &of_cluster(site, database).await, "the store and the cluster differ");
+}
+
+/// All measurements that the cluster has.
+pub const EVERYTHING: Wanted = Wanted { metrics: Metrics::Samples, since: Timestamp(0) };
+
+pub fn kit(site: &Site) -> Contents {
+    let store = &site.app.store;
+    let salt = recovery::salt(&store.entropy);
+    let kit = recovery::make(store, &lucid::crypto::stretch("correct horse", &salt), &salt, site.driver.reading().wall).unwrap();
+    recovery::open(&kit, "correct horse").unwrap()
+}
+
+/// What the cluster has, in a place that is not there yet.
+pub async fn brought_back(site: &Site, kit: &Contents, place: &Path) -> Fetched {
+    let from = place.with_extension("fetched");
+    let cluster = site.app.context.cluster.clone().unwrap();
+    let fetched = rebuild::fetch(cluster.as_ref(), site.app.store.manager_id.as_str(), kit, &from, EVERYTHING, &mut |_| ()).await.unwrap();
+    put_in_place(site, kit, &from, place);
+    fetched
+}
+
+/// As the command does with what it has fetched.
+pub fn put_in_place(site: &Site, kit: &Contents, from: &Path, place: &Path) {
+    let order = Order { from, dir: place, kit: Some(kit), boot_id: "boot".into(), now: site.app.clock.now(), device: device::real() };
+    let restored = tokio::task::block_in_place(|| restore::restore(&order, &mut |_, _| ())).unwrap().unwrap();
+    assert_eq!(restored.generation, 2);
+}
+
+/// By the command, to the last row.
+pub fn assert_verifies(place: &Path) {
+    let checked = std::process::Command::new(BINARY).args(["verify", "--full", "--data-dir", place.to_str().unwrap()]).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
