@@ -1020,25 +1020,38 @@ async fn archives_go_and_come_back() {
     let outputs = before.iter().find(|(name, _)| name.starts_with("outputs-") && name.ends_with(".gz")).unwrap();
     assert!(before.len() >= 4 && outputs.1.len() > 140_000, "outputs in parts, and node history: {}", outputs.1.len());
 
-    // A link that breaks within an archive: what arrived of it does not go again, also when the manager starts anew.
-    let (mut context, real): (_, Arc<dyn Cluster>) = (site.app.context.clone(), site.app.context.cluster.clone().unwrap());
-    let part = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&part);
-    context.cluster = Some(Faulty::before_table(Arc::clone(&real), "archive_files", move || {
-        if count.fetch_add(1, Ordering::SeqCst) == 1 { Fate::Lost } else { Fate::Fine }
-    }));
+    // A link that breaks within an archive, and a manager that starts anew: what arrived of it does not go again.
+    let counted = |context: &mut Context, lost: usize| {
+        let (parts, real) = (Arc::new(AtomicUsize::new(0)), context.cluster.clone().unwrap());
+        let count = Arc::clone(&parts);
+        let fate = move || if count.fetch_add(1, Ordering::SeqCst) == lost { Fate::Lost } else { Fate::Fine };
+        context.cluster = Some(Faulty::before_table(real, "archive_files", fate));
+        parts
+    };
+    let round = async || all(&database, "managers", doc! {}).await.remove(0).get_document("round").unwrap().clone();
+    let (whole, mut context) = (round().await, site.app.context.clone());
+    counted(&mut context, 2);
     context.run(Job::Replication).await.unwrap();
+    drop(context);
     let of_files = async || all(&database, "archives", doc! { "deleted": false }).await;
-    let arrived = of_files().await;
-    assert!(arrived.len() == 1 && arrived[0].get_str("kind").unwrap() == "node_history", "{arrived:?}");
-    let round = all(&database, "managers", doc! {}).await.remove(0).get_document("round").unwrap().clone();
-    context.replication.wish(|wishes| wishes.now = true);
-    context.run(Job::Replication).await.unwrap();
-    assert_ne!(all(&database, "managers", doc! {}).await[0].get_document("round").unwrap(), &round, "none before the parts are there");
-    let sent = part.load(Ordering::SeqCst);
-    assert_eq!(sent, of_files().await.len() + 1, "each went once, and one was lost");
+    assert_eq!(
+        (of_files().await.len(), round().await),
+        (2, whole),
+        "node history and a part of outputs, and no round before the others are there"
+    );
+    let driver = site.driver.clone();
+    site.end().await;
+    let mut site = Site::open(dir.path().to_owned(), driver, vec![("mongodb.uri", uri.clone())]).await;
+    site.client.sign_in(crate::support::client::USERNAME, PASSWORD).await;
+    let mut context = site.app.context.clone();
+    let parts = counted(&mut context, usize::MAX);
+    for _ in 0..6 {
+        context.run(Job::Replication).await.unwrap();
+        site.next_slot(1_000);
+    }
+    assert_eq!(parts.load(Ordering::SeqCst), of_files().await.len() - 2, "the others, once");
+    drop(context);
     assert_eq!(replicate(&site).await.doing, Doing::Current);
-    assert_eq!(of_files().await.len() + 1, sent);
     let waiting =
         site.client.get("/replication").await["collections"].as_array().unwrap().iter().find(|of| of["collection"] == "archives").cloned();
     assert_eq!(waiting, Some(json!({ "collection": "archives", "waiting": 0, "behind_seconds": 0, "is_whole": true })));
