@@ -258,8 +258,9 @@ pub fn restore(args: RestoreArgs) -> Result<(), Failure> {
     if let Some(Fetched { lacking, .. }) = &fetched {
         if !lacking.is_empty() {
             text += &format!(
-                "The cluster did not have all of these archives: {}. They are gone, unless copies of them are somewhere else.\n",
-                lacking.join(", ")
+                "The cluster did not have all of these archives: {}. If there are copies of their files (NAME.jsonl.gz and NAME.manifest.json), put them into {}; what of them came back as rows stays in the store until then.\n",
+                lacking.join(", "),
+                dir.join("archive").display()
             );
         }
         text += OF_CLUSTER;

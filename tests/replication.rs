@@ -1,25 +1,23 @@
 //! Replication against a server that speaks the protocol.
 
+mod archives;
 mod copy;
 mod faulty;
 mod fleet;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use lucid::app::rebuild::{self, Metrics, Wanted};
 use lucid::clock::{Clock, Driver};
-use lucid::crypto::base64;
-use lucid::domain::archive::Kind;
 use lucid::domain::ids::NodeIndex;
 use lucid::domain::metrics::Sample;
 use lucid::domain::time::{BootMs, Slot, Timestamp, TrustPolicy};
 use lucid::gateways::replica::Cluster;
 use lucid::jobs::Context;
 use lucid::live::{Doing, Job};
-use lucid::storage::core::archives;
+use lucid::storage::core::epochs;
 use lucid::storage::hot::Parts;
 use lucid::storage::hot::hours::first_slot;
 use lucid::storage::replica::measured;
@@ -986,155 +984,88 @@ async fn a_store_comes_back_from_the_cluster() {
     assert_eq!(catch_up(&site).await.doing, Doing::Superseded);
 }
 
-/// What was archived is in the store no more: its files go too, come back byte by byte, and go once they were kept long enough.
-#[tokio::test(flavor = "multi_thread")]
-async fn archives_go_and_come_back() {
-    const DAY_MS: i64 = 86_400_000;
-    let (dir, fresh, (uri, database)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("archives").await);
-    let site = site(dir.path(), &uri).await;
-    let node = site.enrol("attic").await;
-    for batch in 0..24 {
-        let time = Timestamp(site.now_ms()).rfc3339();
-        let output = |n: u32| {
-            let (data, nonce) = (base64(format!("output {n} of {batch}").as_bytes()), format!("nonce-{batch:04}-{n:04}"));
-            json!({ "output_data": data, "timestamp": time, "nonce": nonce, "node_id": node.id.as_str() })
-        };
-        let outputs: Vec<Value> = (0..100).map(output).collect();
-        site.client.post("/nodes/poot/batch-validate", json!({ "validations": outputs })).await;
-        site.driver.advance_ms(60_000);
-        site.app.context.tick();
-    }
-    site.app.context.run(Job::Flush).await.unwrap();
-    assert_eq!(replicate(&site).await.doing, Doing::Current);
-    let housekeeping = async |site: &Site| {
-        site.app.context.tick();
-        site.app.context.run(Job::Housekeeping).await.unwrap();
-    };
-    site.driver.advance_ms(400 * DAY_MS);
-    housekeeping(&site).await;
-    let files = |dir: &Path| -> BTreeMap<String, Vec<u8>> {
-        let found = std::fs::read_dir(dir.join("archive")).unwrap().map(|entry| entry.unwrap().path());
-        found.map(|path| (path.file_name().unwrap().to_str().unwrap().into(), std::fs::read(path).unwrap())).collect()
-    };
-    let before = files(&site.dir);
-    let outputs = before.iter().find(|(name, _)| name.starts_with("outputs-") && name.ends_with(".gz")).unwrap();
-    assert!(before.len() >= 4 && outputs.1.len() > 140_000, "outputs in parts, and node history: {}", outputs.1.len());
-
-    // A link that breaks within an archive, and a manager that starts anew: what arrived of it does not go again.
-    let counted = |context: &mut Context, lost: usize| {
-        let (parts, real) = (Arc::new(AtomicUsize::new(0)), context.cluster.clone().unwrap());
-        let count = Arc::clone(&parts);
-        let fate = move || if count.fetch_add(1, Ordering::SeqCst) == lost { Fate::Lost } else { Fate::Fine };
-        context.cluster = Some(Faulty::before_table(real, "archive_files", fate));
-        parts
-    };
-    let round = async || all(&database, "managers", doc! {}).await.remove(0).get_document("round").unwrap().clone();
-    let (whole, mut context) = (round().await, site.app.context.clone());
-    counted(&mut context, 2);
-    context.run(Job::Replication).await.unwrap();
-    drop(context);
-    let of_files = async || all(&database, "archives", doc! { "deleted": false }).await;
-    assert_eq!(
-        (of_files().await.len(), round().await),
-        (2, whole),
-        "node history and a part of outputs, and no round before the others are there"
-    );
-    let driver = site.driver.clone();
-    site.end().await;
-    let mut site = Site::open(dir.path().to_owned(), driver, vec![("mongodb.uri", uri.clone())]).await;
-    site.client.sign_in(crate::support::client::USERNAME, PASSWORD).await;
-    let mut context = site.app.context.clone();
-    let parts = counted(&mut context, usize::MAX);
-    for _ in 0..6 {
-        context.run(Job::Replication).await.unwrap();
-        site.next_slot(1_000);
-    }
-    assert_eq!(parts.load(Ordering::SeqCst), of_files().await.len() - 2, "the others, once");
-    drop(context);
-    assert_eq!(replicate(&site).await.doing, Doing::Current);
-    let waiting =
-        site.client.get("/replication").await["collections"].as_array().unwrap().iter().find(|of| of["collection"] == "archives").cloned();
-    assert_eq!(waiting, Some(json!({ "collection": "archives", "waiting": 0, "behind_seconds": 0, "is_whole": true })));
-    let told = format!("{:?}", of_files().await);
-    assert!(!told.contains("nonce-0000"), "lines are sealed");
-
-    let kit = kit(&site);
-    let back = async |name: &str| {
-        let place = fresh.path().join(name);
-        let lacking = brought_back(&site, &kit, &place).await.lacking;
-        (place, lacking)
-    };
-    // It verifies, and goes on archiving: what came back of rows that are in an archive goes out of the store again.
-    let goes_on = async |place: &Path, lacking: usize| {
-        let again = Site::open(place.to_owned(), site.driver.clone(), vec![]).await;
-        housekeeping(&again).await;
-        let core = again.app.store.read().unwrap();
-        let failing = [Kind::Outputs, Kind::NodeHistory].map(|kind| archives::is_failing(&core, kind).unwrap());
-        assert_eq!((failing, archives::all(&core).unwrap().len()), ([false; 2], before.len() / 2 - lacking));
-        drop(core);
-        drop(again);
-        assert_verifies(place);
-    };
-    let (place, lacking) = back("whole").await;
-    assert_eq!((files(&place), lacking), (before.clone(), vec![]));
-    goes_on(&place, 0).await;
-
-    // A part that somebody took away.
-    let last = of_files()
-        .await
-        .into_iter()
-        .find(|of| of.get_str("kind").unwrap() == "outputs" && of.get("part").unwrap().to_string() == "1")
-        .unwrap();
-    database.collection::<Document>("archives").delete_one(doc! { "_id": last.get_str("_id").unwrap() }).await.unwrap();
-    let (place, lacking) = back("lacking").await;
-    assert_eq!((files(&place).len(), lacking), (before.len() - 2, vec![last.get_str("archive").unwrap().to_owned()]));
-    goes_on(&place, 1).await;
-    site.client.post("/replication/resync", json!({ "collection": "archives" })).await;
-    assert_eq!(replicate(&site).await.doing, Doing::Current);
-    assert_eq!(back("again").await.1, Vec::<String>::new());
-
-    // After two years that of node history is not kept any more.
-    site.driver.advance_ms(800 * DAY_MS);
-    housekeeping(&site).await;
-    assert_eq!(catch_up(&site).await.doing, Doing::Current);
-    let kinds: BTreeSet<String> = of_files().await.iter().map(|of| of.get_str("kind").unwrap().to_owned()).collect();
-    assert_eq!(kinds, ["outputs".to_owned()].into());
-}
-
 /// Leaves that a card let go of before they could be sent are a hole among those that the cluster has: what comes back has what the card had.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_expired_before_it_was_sent_leaves_no_hole_in_what_comes_back() {
-    let (dir, fresh, (uri, database)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("hole").await);
+    let (uri, database) = database("hole").await;
+    let of_leaves = async |site: &Site| of_store(site).await.into_keys().filter(|(table, _)| *table == "leaves").collect::<Vec<_>>();
+    // Epochs close again after the hole; the one that tells of it is the last; there is none since.
+    for (closes, reports) in [(true, true), (true, false), (false, false)] {
+        let (dir, fresh) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let site = site(dir.path(), &uri).await;
+        let of_site = doc! { "manager_id": site.app.store.manager_id.as_str() };
+        let mut machine = site.enrol("attic").await;
+        let mut live = async |site: &Site| {
+            for _ in 0..40 {
+                site.next_slot(5_000);
+                machine.report(site.now_ms(), Sample::default()).await.unwrap();
+            }
+            site.run_cycles().await;
+        };
+        live(&site).await;
+        assert_eq!(replicate(&site).await.doing, Doing::Current);
+        let sent = all(&database, "poot_scores", of_site.clone()).await.len();
+        live(&site).await;
+        site.driver.advance_ms(100 * 86_400_000);
+        site.app.context.tick();
+        site.app.context.run(Job::Housekeeping).await.unwrap();
+        if reports {
+            live(&site).await;
+        } else if closes {
+            site.run_cycles().await;
+        }
+        site.app.context.run(Job::Housekeeping).await.unwrap();
+        assert_eq!(catch_up(&site).await.doing, Doing::Current);
+        assert_eq!((all(&database, "poot_scores", of_site).await.len() > sent, sent > 0), (reports, true));
+
+        let kit = kit(&site);
+        let place = fresh.path().join("data");
+        brought_back(&site, &kit, &place).await;
+        assert_verifies(&place);
+        let ours = of_leaves(&site).await;
+        let again = Site::open(place, site.driver.clone(), vec![("mongodb.uri", uri.clone())]).await;
+        replicate(&again).await;
+        assert_eq!(!ours.is_empty(), reports);
+        assert_eq!(of_leaves(&again).await, ours);
+    }
+}
+
+/// A store that came back, and whose machines were silent until all its evidence was too old: what the cluster has of it stays there.
+#[tokio::test(flavor = "multi_thread")]
+async fn history_outlives_a_store_that_came_back_and_has_none_left() {
+    let (dir, fresh, (uri, database)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("late").await);
     let site = site(dir.path(), &uri).await;
     let mut machine = site.enrol("attic").await;
-    let mut live = async |site: &Site| {
-        for _ in 0..40 {
-            site.next_slot(5_000);
-            machine.report(site.now_ms(), Sample::default()).await.unwrap();
-        }
-        site.run_cycles().await;
-    };
-    live(&site).await;
+    for _ in 0..40 {
+        site.next_slot(5_000);
+        machine.report(site.now_ms(), Sample::default()).await.unwrap();
+    }
+    site.run_cycles().await;
     assert_eq!(replicate(&site).await.doing, Doing::Current);
-    let sent = all(&database, "poot_scores", doc! {}).await.len();
-    live(&site).await;
-    site.driver.advance_ms(100 * 86_400_000);
-    site.app.context.tick();
-    site.app.context.run(Job::Housekeeping).await.unwrap();
-    live(&site).await;
-    site.app.context.run(Job::Housekeeping).await.unwrap();
-    assert_eq!(catch_up(&site).await.doing, Doing::Current);
-    assert!(all(&database, "poot_scores", doc! {}).await.len() > sent && sent > 0);
-
-    let kit = kit(&site);
-    let place = fresh.path().join("data");
+    let there = async || {
+        let mut found = Vec::new();
+        for collection in ["poot_scores", "poot_evidence", "poot_epochs"] {
+            found.push(all(&database, collection, doc! { "deleted": false }).await.len());
+        }
+        found
+    };
+    let mut before = there().await;
+    // That of an epoch which is not closed is of no whole.
+    let last = epochs::last(&site.app.store.read().unwrap()).unwrap().unwrap().last_slot.0.to_be_bytes();
+    let is_closed = |(table, name): &(&str, Vec<u8>)| *table == "evidence" && name[..] <= last[..];
+    before[1] = of_store(&site).await.keys().filter(|of| is_closed(of)).count();
+    let (kit, place) = (kit(&site), fresh.path().join("back"));
     brought_back(&site, &kit, &place).await;
-    assert_verifies(&place);
-    let ours = of_store(&site).await.into_keys().filter(|(table, _)| *table == "leaves").collect::<Vec<_>>();
-    let again = Site::open(place, site.driver.clone(), vec![("mongodb.uri", uri.clone())]).await;
-    replicate(&again).await;
-    assert!(!ours.is_empty());
-    assert_eq!(of_store(&again).await.into_keys().filter(|(table, _)| *table == "leaves").collect::<Vec<_>>(), ours);
+    let driver = site.driver.clone();
+    site.end().await;
+    driver.advance_ms(100 * 86_400_000);
+    let again = Site::open(place, driver, vec![("mongodb.uri", uri.clone())]).await;
+    again.app.context.tick();
+    again.app.context.run(Job::Housekeeping).await.unwrap();
+    assert!(of_store(&again).await.keys().all(|(table, _)| *table != "leaves"));
+    assert_eq!(catch_up(&again).await.doing, Doing::Current);
+    let after = there().await;
+    assert!(before.iter().zip(&after).all(|(before, after)| *before > 0 && after >= before), "{before:?}, then {after:?}");
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ use crate::storage::table::Key;
 
 /// In one request, where the link holds.
 const PAGE: usize = 500;
+/// Parts of archives, which are larger.
+const PARTS: usize = 8;
 /// A cluster that did not answer so often in a row is given up: after four minutes of pauses, beside what each answer was waited for.
 const TRIES: u32 = 9;
 
@@ -206,13 +208,23 @@ impl Fetching<'_> {
         (self.progress.collection, self.progress.step) = (of.collection, self.progress.step + 1);
         let mut lacking = Vec::new();
         for manifest in self.rebuild.archives()? {
-            for part in 0..archives::parts(&manifest) {
+            let (mut last, mut here) = (archives::before(&manifest.sha256.0), 0);
+            'parts: loop {
                 (self.tell)(self.progress);
-                let name = archives::name(&manifest, part);
-                let Some(row) = self.asked(async |cluster, _| cluster.row(of, &name).await).await? else { break };
-                self.progress.rows += 1;
-                let (rebuild, manifest) = (Arc::clone(&self.rebuild), manifest.clone());
-                tokio::task::spawn_blocking(move || rebuild.put_archive(&manifest, part, &row.record)).await??;
+                let rows = self.asked(async |cluster, limit| cluster.rows(of, Some(&last), limit.div_ceil(PAGE / PARTS)).await).await?;
+                if rows.is_empty() {
+                    break;
+                }
+                for row in rows {
+                    if archives::of_name(&row.name).is_none_or(|(sha256, _)| sha256 != manifest.sha256.0) {
+                        break 'parts;
+                    }
+                    last.clone_from(&row.name);
+                    self.progress.rows += 1;
+                    let (rebuild, manifest) = (Arc::clone(&self.rebuild), manifest.clone());
+                    let put = move || rebuild.put_archive(&manifest, here, &(row.name, row.record));
+                    here = tokio::task::spawn_blocking(put).await??;
+                }
             }
             let (rebuild, of) = (Arc::clone(&self.rebuild), manifest.clone());
             if !tokio::task::spawn_blocking(move || rebuild.end_archive(&of)).await?? {

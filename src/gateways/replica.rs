@@ -51,8 +51,8 @@ pub trait Cluster: fmt::Debug + Send + Sync {
     fn write<'a>(&'a self, documents: &'a [Document]) -> Boxed<'a, Result<Vec<NotTaken>, Trouble>>;
     /// Sets fields of documents that are there, beside those of their rows: what is seen and not stored.
     fn refresh<'a>(&'a self, of: Of<'a>, seen: &'a [(Vec<u8>, Fields)]) -> Boxed<'a, Result<(), Trouble>>;
-    /// Names of rows of a table, from the name on or after it, that are there and whose revision is less; in order, at most `limit`.
-    fn older<'a>(&'a self, of: Of<'a>, from: From<'a>, than: Rev, limit: usize) -> Boxed<'a, Result<Vec<Vec<u8>>, Trouble>>;
+    /// Of at most `limit` documents of a table, from the name on or after it: those of rows that are there and whose revision is less.
+    fn older<'a>(&'a self, of: Of<'a>, from: From<'a>, than: Rev, limit: usize) -> Boxed<'a, Result<Older, Trouble>>;
     /// Documents of a table that are there, after the name, in order.
     fn rows<'a>(&'a self, of: Of<'a>, after: Option<&'a [u8]>, limit: usize) -> Boxed<'a, Result<Vec<Row>, Trouble>>;
     /// The document of one row, if it is there.
@@ -78,6 +78,15 @@ pub enum From<'a> {
     Start,
     Name(&'a [u8]),
     After(&'a [u8]),
+}
+
+/// Some documents of a table that were looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Older {
+    /// In order.
+    pub names: Vec<Vec<u8>>,
+    /// After which there may be others; None: there are none.
+    pub last: Option<Vec<u8>>,
 }
 
 /// A row as it comes back.

@@ -34,15 +34,15 @@ pub async fn run(context: &Context, now: Now) -> Result<(), Stopped> {
 
 async fn one<C: Content>(context: &Context, kept: Kept, now: Now) -> Result<(), Stopped> {
     let from = kept.from(now.wall);
-    let failed = match archive_and_forget::<C>(context, from, now).await {
-        Ok(()) => expire(context, C::KIND, kept, now).await,
-        Err(failed) => Err(failed),
+    let archived = archive_and_forget::<C>(context, from, now).await;
+    let failed = match archived {
+        Err(Failed::Fault(fault)) => Err(Failed::Fault(fault)),
+        // What cannot be archived is no reason to keep what was archived long ago.
+        archived => expire(context, C::KIND, kept, now).await.and(archived),
     };
     let failed = match failed {
         Ok(()) => None,
-        Err(Failed::Disk(why)) => {
-            Some(format!("The {} of before {from} are not archived, and stay in the store: {why}.", C::KIND.plural()))
-        }
+        Err(Failed::Disk(why)) => Some(format!("The {} of before {from} stay in the store: {why}.", C::KIND.plural())),
         Err(Failed::Fault(fault)) => return Err(fault.into()),
     };
     if let Some(why) = &failed {
@@ -56,11 +56,11 @@ async fn one<C: Content>(context: &Context, kept: Kept, now: Now) -> Result<(), 
 
 async fn archive_and_forget<C: Content>(context: &Context, kept: Month, now: Now) -> Result<(), Failed> {
     let store = &context.store;
+    let lacking = lacking::<C>(store, now).await?;
     // Left over from a run that ended before its last deletion: the files may have changed since.
     let newest = archives::newest(&store.read()?, C::KIND)?;
     if let Some(newest) = newest
-        // What came back from the cluster without its archive stays until a later one covers it.
-        && !archives::is_gone(&store.read()?, &newest)?
+        && lacking.is_none()
         && C::is_left(store, &newest)?
     {
         archive::check_manifest(&archive::folder(store), &newest).map_err(|failed| named(&newest, failed))?;
@@ -69,22 +69,49 @@ async fn archive_and_forget<C: Content>(context: &Context, kept: Month, now: Now
             return Ok(());
         }
     }
-    let Some(due) = blocking(store, move |store| Ok(C::due(store, kept)?)).await? else { return Ok(()) };
-    let (content, manifest) = make(store, due, now).await?;
-    let made = manifest.clone();
-    let record = move |tx: &mut crate::storage::table::WriteTx<'_>| {
-        content.cover(tx, &made)?;
-        archives::add(tx, &made, now)
-    };
-    store.write(record).await.map_err(unwritten)?;
-    tracing::info!(name = manifest.name(), lines = manifest.lines, bytes = manifest.bytes, "archived");
-    forget::<C>(store, &manifest).await.map(drop)
+    if let Some(due) = blocking(store, move |store| Ok(C::due(store, kept)?)).await? {
+        let (content, manifest) = make(store, due, now).await?;
+        let made = manifest.clone();
+        let record = move |tx: &mut crate::storage::table::WriteTx<'_>| {
+            content.cover(tx, &made)?;
+            archives::add(tx, &made, now)
+        };
+        store.write(record).await.map_err(unwritten)?;
+        tracing::info!(name = manifest.name(), lines = manifest.lines, bytes = manifest.bytes, "archived");
+        if lacking.is_none() {
+            forget::<C>(store, &manifest).await?;
+        }
+    }
+    match lacking {
+        Some(lacking) => Err(Failed::Disk(format!(
+            "{} did not come back from the cluster, and some of what is in it is nowhere else (its two files belong into the folder archive, if there are copies)",
+            lacking.name()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Of the archives that did not come back with a restore, one of which something is in the store: whatever is deleted is deleted from the start, so nothing is.
+async fn lacking<C: Content>(store: &Arc<Store>, now: Now) -> Result<Option<Manifest>, Failed> {
+    let mut lacking = archives::lacking(&store.read()?)?;
+    lacking.retain(|manifest| manifest.kind == C::KIND);
+    for manifest in lacking {
+        let of = manifest.clone();
+        if blocking(store, move |store| Ok(archive::is_there(&archive::folder(store), &of).is_ok())).await? {
+            tracing::info!(name = manifest.name(), "an archive was put in its place");
+            store.write(move |tx| archives::found(tx, &manifest, now)).await.map_err(unwritten)?;
+        } else if C::is_left(store, &manifest)? {
+            return Ok(Some(manifest));
+        }
+    }
+    Ok(None)
 }
 
 /// Archives that were kept long enough: first it is recorded that they went, then they do. A crash in between leaves files that the next run removes.
 async fn expire(context: &Context, kind: Kind, kept: Kept, now: Now) -> Result<(), Failed> {
     let store = &context.store;
     let mut over = archives::all(&store.read()?)?;
+    over.extend(archives::lacking(&store.read()?)?);
     over.retain(|manifest| {
         manifest.kind == kind && Timestamp::parse_rfc3339(&manifest.made_at).is_some_and(|made_at| kept.is_over(made_at, now.wall))
     });

@@ -33,6 +33,8 @@ use super::{Context, Stopped};
 
 /// In one request, where the link holds.
 const WHOLE: Batch = Batch { documents: 500, bytes: 1 << 20 };
+/// Documents of which names and revisions are asked for at once.
+const LOOKED_AT: usize = 2_000;
 /// Waiting for the bandwidth that was set, it looks around this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 /// The same with a snapshot.
@@ -52,7 +54,7 @@ pub struct Memory {
     round: Option<Round>,
     begun: Option<rounds::Begun>,
     turned: Option<rounds::Turned>,
-    archives: Option<archives::Parts>,
+    archives: Option<archives::Files>,
     pace: Pace,
     /// Before anything goes again, so that the link is not taken beyond what was set.
     owed: Duration,
@@ -203,11 +205,12 @@ struct Run<'a> {
     has_arrived: bool,
     /// Why a collection takes nothing.
     refused: Option<String>,
+    archived: archives::Tally,
 }
 
 impl<'a> Run<'a> {
     fn new(context: &'a Context, cluster: &'a dyn Cluster, memory: &'a mut Memory) -> Run<'a> {
-        Run { context, cluster, memory, has_arrived: false, refused: None }
+        Run { context, cluster, memory, has_arrived: false, refused: None, archived: archives::Tally::begin() }
     }
 }
 
@@ -237,10 +240,11 @@ impl Run<'_> {
         self.refresh_seen().await?;
         self.measurements(&life).await?;
         self.beat_if_due().await?;
-        match self.refused.take() {
-            // All others have what they should.
-            Some(why) => Err(Trouble::Refused(why).into()),
-            None => Ok(Doing::Current),
+        // All others have what they should.
+        match (self.refused.take(), self.archived.cut.take()) {
+            (Some(why), _) => Err(Trouble::Refused(why).into()),
+            (None, Some(why)) => Err(Trouble::Away(why).into()),
+            (None, None) => Ok(Doing::Current),
         }
     }
 

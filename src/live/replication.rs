@@ -52,6 +52,8 @@ pub struct Status {
     pub round: Option<Round>,
     /// When it was last seen to have everything: a round is made only where something changed.
     pub current_at: Option<Timestamp>,
+    /// Since when archives wait that the store names: what is in them is in no round.
+    pub archives_wait_since: Option<Timestamp>,
     /// Of each table what the cluster has of it.
     pub positions: BTreeMap<String, Position>,
     /// Since the start of the process.
@@ -70,7 +72,8 @@ impl Status {
     /// Of when the cluster has everything, as far as is known.
     pub fn consistent_at(&self) -> Option<Timestamp> {
         let round = self.round.as_ref()?;
-        Some(self.current_at.map_or(round.at, |at| at.max(round.at)))
+        let of_rows = self.current_at.map_or(round.at, |at| at.max(round.at));
+        Some(self.archives_wait_since.map_or(of_rows, |since| since.min(of_rows)))
     }
 }
 

@@ -230,11 +230,11 @@ impl Writer {
 }
 
 /// Some bytes of the file of lines, as they are packed; fewer at its end.
-pub fn piece(store: &Store, manifest: &Manifest, from: u64, at_most: u64) -> io::Result<Vec<u8>> {
+pub fn piece(store: &Store, manifest: &Manifest, from: u64, at_most: usize) -> io::Result<Vec<u8>> {
     let mut file = File::open(folder(store).join(lines_file(&manifest.name())))?;
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();
-    file.take(at_most).read_to_end(&mut bytes)?;
+    file.take(at_most as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -11,12 +11,13 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::core::pools;
+use super::core::{archives, pools};
 use super::fault::{Fault, TxError};
 use super::file::DbFile;
 use super::hot::kept_outputs::{self, KeptOutput};
 use super::hot::outputs::{self as log, ChallengeRow};
 use super::table::{Read, WriteTx};
+use crate::domain::archive::Kind;
 use crate::domain::evidence::Beacons;
 use crate::domain::ids::{NodeId, NodeIndex, PoolIndex};
 use crate::domain::output::{self, CHALLENGE_LEN, Examined, Proof, REMEMBERED_MS, Wrong, Wrongs};
@@ -150,7 +151,9 @@ impl Outputs {
             hasher: RandomState::new(),
             keep_bytes: AtomicU64::new(0),
         };
-        let mut state = State { next: log::next_number(hot)?, ..State::default() };
+        // Where all of them are in archives, the log has none to go on from.
+        let archived = archives::newest(core, Kind::Outputs)?.map_or(0, |newest| newest.last);
+        let mut state = State { next: log::next_number(hot)?.max(archived.saturating_add(1)), ..State::default() };
         let (mut remembered, mut oldest) = (Vec::new(), None);
         log::for_each_back(hot, |number, proof| {
             let end = *oldest.get_or_insert(if now.trusted { now.wall } else { proof.received_at }.plus_ms(-REMEMBERED_MS));

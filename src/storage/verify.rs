@@ -234,7 +234,7 @@ fn epoch_heads(core: &Snapshot) -> Result<Result<u64, String>, Fault> {
     Ok(epochs::verify(core)?.map_err(|epoch| format!("epoch {} does not follow the one before", epoch.0)))
 }
 
-mod leaves;
+pub(super) mod leaves;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use lucid::domain::replica::cluster::{Claim, Managed, Position, Round, Trouble};
 use lucid::domain::replica::{Document, Fields, Rev};
 use lucid::gateways::chain::Boxed;
-use lucid::gateways::replica::{Cluster, From, Index, NotTaken, Of, Row};
+use lucid::gateways::replica::{Cluster, From, Index, NotTaken, Of, Older, Row};
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +142,7 @@ impl Cluster for Faulty {
     fn refresh<'a>(&'a self, of: Of<'a>, seen: &'a [(Vec<u8>, Fields)]) -> Boxed<'a, Result<(), Trouble>> {
         self.through(self.inner.refresh(of, seen))
     }
-    fn older<'a>(&'a self, of: Of<'a>, from: From<'a>, than: Rev, limit: usize) -> Boxed<'a, Result<Vec<Vec<u8>>, Trouble>> {
+    fn older<'a>(&'a self, of: Of<'a>, from: From<'a>, than: Rev, limit: usize) -> Boxed<'a, Result<Older, Trouble>> {
         let fate = match self.what {
             What::All => self.fate(What::All),
             What::Older(table) if table == of.table => self.fate(self.what),

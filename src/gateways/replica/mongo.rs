@@ -10,7 +10,7 @@ use mongodb::{Client, Database};
 use tokio::sync::OnceCell;
 
 use super::values::{bounds, bytes, claim, date, fields, id, position, read_bytes, read_managed, read_position, read_rev, rev, round, set};
-use super::{Cluster, From, GONE_AT, Index, NotTaken, Of, Row};
+use super::{Cluster, From, GONE_AT, Index, NotTaken, Of, Older, Row};
 use crate::domain::replica::cluster::{Claim, Managed, Position, Round, Trouble};
 use crate::domain::replica::{Document, Fields, Rev};
 use crate::gateways::chain::Boxed;
@@ -307,7 +307,7 @@ impl Mongo {
         id(&self.options.manager, document.table, &document.name)
     }
 
-    fn within(&self, table: &str, from: From<'_>) -> Doc {
+    fn range(&self, table: &str, from: From<'_>) -> Doc {
         let (above, below) = bounds(&self.options.manager, table);
         let named = |name: &[u8]| id(&self.options.manager, table, name);
         let lower = match from {
@@ -317,7 +317,11 @@ impl Mongo {
         };
         let mut range = lower;
         range.insert("$lt", below);
-        doc! { "_id": range, "deleted": false }
+        range
+    }
+
+    fn within(&self, table: &str, from: From<'_>) -> Doc {
+        doc! { "_id": self.range(table, from), "deleted": false }
     }
 
     async fn make_indexes(&self, wanted: &[Index]) -> Result<Vec<String>, Trouble> {
@@ -432,13 +436,16 @@ impl Cluster for Mongo {
         Box::pin(async move { self.update(of.collection, statements).await.map(drop) })
     }
 
-    fn older<'a>(&'a self, of: Of<'a>, from: From<'a>, than: Rev, limit: usize) -> Boxed<'a, Result<Vec<Vec<u8>>, Trouble>> {
-        let mut filter = self.within(of.table, from);
-        filter.insert("rev", doc! { "$lt": rev(than) });
+    fn older<'a>(&'a self, of: Of<'a>, from: From<'a>, than: Rev, limit: usize) -> Boxed<'a, Result<Older, Trouble>> {
+        // Whether one is older is looked at here: there is no index over revisions, and a server that looks for one that is may read all there are.
+        let filter = doc! { "_id": self.range(of.table, from) };
         let limit = i64::try_from(limit).unwrap_or(PAGE);
         Box::pin(async move {
-            let found = self.find(of.collection, filter, doc! { "key": 1 }, limit).await?;
-            Ok(found.iter().filter_map(|found| read_bytes(found, "key")).collect())
+            let found = self.find(of.collection, filter, doc! { "key": 1, "rev": 1, "deleted": 1 }, limit).await?;
+            let is_older =
+                |found: &&Doc| !found.get_bool("deleted").unwrap_or_default() && read_rev(found, "rev").is_none_or(|of_it| of_it < than);
+            let names = found.iter().filter(is_older).filter_map(|found| read_bytes(found, "key")).collect();
+            Ok(Older { names, last: found.iter().rev().find_map(|found| read_bytes(found, "key")) })
         })
     }
 

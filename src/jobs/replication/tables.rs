@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Halt, Run, WHOLE, is_of_all, reading};
+use super::{Halt, LOOKED_AT, Run, WHOLE, is_of_all, reading};
 use crate::domain::replica::Document;
 use crate::domain::replica::cluster::{Life, Position};
 use crate::gateways::replica::{From, NotTaken, Of};
 use crate::storage::replica::catalog::Listed;
 use crate::storage::replica::documents::collection;
-use crate::storage::replica::marks::Marking;
 use crate::storage::replica::rows::{self, Fenced, Page};
 
 impl Run<'_> {
@@ -84,12 +83,7 @@ impl Run<'_> {
     /// What the cluster has of a table that was read as a whole, and was not met: it is of before. Of history, what was taken from its start stays there.
     async fn bury(&mut self, listed: &'static Listed, at: &Position, fenced: &Fenced) -> Result<(), Halt> {
         // Their names are their keys.
-        let first = if listed.keeps_history() { rows::first_key(fenced, listed)? } else { None };
-        let than = match (listed.keeps_history(), &first) {
-            // Whether it was never filled or is emptied by now cannot be told from it: what another life of the store had in it is not of this one.
-            (true, None) => Marking::of_generation(self.context.store.generation),
-            _ => at.scan,
-        };
+        let first = if listed.keeps_history() { rows::beginning(fenced, listed)? } else { None };
         let of = Of { collection: collection(listed.table), table: listed.table };
         let mut last: Option<Vec<u8>> = None;
         loop {
@@ -98,8 +92,7 @@ impl Run<'_> {
                 (None, Some(first)) => From::Name(first),
                 (None, None) => From::Start,
             };
-            let names = self.cluster.older(of, from, than, WHOLE.documents).await?;
-            let Some(end) = names.last().cloned() else { return Ok(()) };
+            let older = self.cluster.older(of, from, at.scan, LOOKED_AT).await?;
             let gone = |name: &Vec<u8>| Document {
                 collection: of.collection,
                 table: listed.table,
@@ -110,9 +103,15 @@ impl Run<'_> {
                 fields: Vec::new(),
                 record: None,
             };
-            let documents: Vec<Document> = names.iter().map(gone).collect();
-            self.write(&documents).await?;
-            last = Some(end);
+            for names in older.names.chunks(WHOLE.documents) {
+                let documents: Vec<Document> = names.iter().map(gone).collect();
+                self.write(&documents).await?;
+            }
+            if older.last.is_none() {
+                return Ok(());
+            }
+            last = older.last;
+            self.beat_if_due().await?;
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Which archives there are. A row is written when the files are durable and were read back, and never goes: only what it covers may leave the store, and
-//! `verify` knows by it which files must be there. Archives that were kept long enough have a row that says so beside it, and no files.
+//! `verify` knows by it which files must be there. Archives that were kept long enough have a row that says so beside it, and no files; and so have those, in
+//! another table, that did not come back with a restore from the cluster.
 
 use std::collections::HashSet;
 use std::ops::{ControlFlow, Range};
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{ARCHIVES, GONE_ARCHIVES};
+use super::tables::{ARCHIVES, GONE_ARCHIVES, LACKING_ARCHIVES};
 use super::{alerts, audit};
 use crate::crypto::hex;
 use crate::domain::alert::Severity;
@@ -15,12 +16,12 @@ use crate::domain::audit::Act;
 use crate::domain::time::{Now, Timestamp};
 use crate::storage::core::alerts::About;
 use crate::storage::fault::{Fault, TxError};
-use crate::storage::table::{Read, WriteTx};
+use crate::storage::table::{Read, Table, WriteTx};
 
 /// What should be archived is not, and so stays in the store; the topic is the kind.
 pub const ALERT: &str = "archive_failed";
 
-/// An archive whose files went because they were kept long enough, or did not come along in a restore from the cluster.
+/// An archive whose files are not here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GoneArchive {
     pub at: Timestamp,
@@ -41,34 +42,46 @@ pub fn add(tx: &mut WriteTx<'_>, manifest: &Manifest, now: Now) -> Result<(), Tx
 pub fn expire(tx: &mut WriteTx<'_>, manifest: &Manifest, now: Now) -> Result<(), TxError> {
     let name = manifest.name();
     tx.put(GONE_ARCHIVES, &name, &GoneArchive { at: now.wall })?;
+    tx.delete(LACKING_ARCHIVES, &name)?;
     audit::append(tx, Act::system(now).draft("archive.expire", name).because(told(manifest)))
 }
 
 /// The cluster did not have it whole when the store came back from there.
 pub(in crate::storage) fn did_not_come(tx: &mut WriteTx<'_>, manifest: &Manifest, at: Timestamp) -> Result<(), TxError> {
-    tx.put(GONE_ARCHIVES, &manifest.name(), &GoneArchive { at })
+    tx.put(LACKING_ARCHIVES, &manifest.name(), &GoneArchive { at })
 }
 
-/// Those that were not kept long enough yet, by kind and period: their files must be there.
+/// Its files were put in their place, and are what they should be.
+pub fn found(tx: &mut WriteTx<'_>, manifest: &Manifest, now: Now) -> Result<(), TxError> {
+    let name = manifest.name();
+    tx.delete(LACKING_ARCHIVES, &name)?;
+    audit::append(tx, Act::system(now).draft("archive.find", name).because(told(manifest)))
+}
+
+/// Those whose files must be there, by kind and period: they were not kept long enough yet.
 pub fn all(read: &impl Read) -> Result<Vec<Manifest>, Fault> {
-    let gone = gone_names(read)?;
-    let rows = read.scan(ARCHIVES, .., usize::MAX)?;
-    Ok(rows.into_iter().filter(|(name, _)| !gone.contains(name)).map(|(_, manifest)| manifest).collect())
+    let without: HashSet<String> = &names(read, GONE_ARCHIVES)? | &names(read, LACKING_ARCHIVES)?;
+    those(read, |name| !without.contains(name))
 }
 
-/// Whether its files may be gone.
-pub fn is_gone(read: &impl Read, manifest: &Manifest) -> Result<bool, Fault> {
-    Ok(read.get(GONE_ARCHIVES, &manifest.name())?.is_some())
+/// Those whose files should be there, and did not come back from the cluster.
+pub fn lacking(read: &impl Read) -> Result<Vec<Manifest>, Fault> {
+    let lacking = names(read, LACKING_ARCHIVES)?;
+    those(read, |name| lacking.contains(name))
 }
 
-fn gone_names(read: &impl Read) -> Result<HashSet<String>, Fault> {
-    Ok(read.scan(GONE_ARCHIVES, .., usize::MAX)?.into_iter().map(|(name, _)| name).collect())
-}
-
-/// Those whose files may be gone.
+/// Those that were kept long enough: nobody misses their files.
 pub fn gone(read: &impl Read) -> Result<Vec<Manifest>, Fault> {
-    let names = gone_names(read)?;
-    Ok(read.scan(ARCHIVES, .., usize::MAX)?.into_iter().filter(|(name, _)| names.contains(name)).map(|(_, manifest)| manifest).collect())
+    let gone = names(read, GONE_ARCHIVES)?;
+    those(read, |name| gone.contains(name))
+}
+
+fn names(read: &impl Read, table: Table<String, GoneArchive>) -> Result<HashSet<String>, Fault> {
+    Ok(read.scan(table, .., usize::MAX)?.into_iter().map(|(name, _)| name).collect())
+}
+
+fn those(read: &impl Read, is_one: impl Fn(&String) -> bool) -> Result<Vec<Manifest>, Fault> {
+    Ok(read.scan(ARCHIVES, .., usize::MAX)?.into_iter().filter(|(name, _)| is_one(name)).map(|(_, manifest)| manifest).collect())
 }
 
 /// All of a kind, also those that went, oldest first.

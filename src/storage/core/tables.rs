@@ -209,6 +209,8 @@ pub struct Index64(pub u64);
 pub const ARCHIVES: Table<String, Manifest> = Table::new("archives");
 /// Name of an archive that was too old itself -> when it went.
 pub const GONE_ARCHIVES: Table<String, GoneArchive> = Table::new("gone_archives");
+/// Name of an archive -> since when its files are not here, although they were not kept long enough: a restore from the cluster did not find all of them.
+pub const LACKING_ARCHIVES: Table<String, GoneArchive> = Table::new("lacking_archives");
 /// Node index -> the last of its events that is in an archive.
 pub const ARCHIVED_EVENTS: Table<u32, Index64> = Table::new("archived_events");
 /// One row: the newest good backup, and the last that failed.
@@ -378,6 +380,7 @@ list!(
     VOTE_ANSWERS,
     ARCHIVES,
     GONE_ARCHIVES,
+    LACKING_ARCHIVES,
     ARCHIVED_EVENTS,
     BACKUPS,
     COLD_FILES,

@@ -107,6 +107,7 @@ catalog! {
         61 IDEMPOTENCY_KEYS State;
         62 ARCHIVES State;
         63 GONE_ARCHIVES State;
+        79 LACKING_ARCHIVES State;
         64 ARCHIVED_EVENTS State;
         65 AUDIT Log;
         66 EPOCHS Log;

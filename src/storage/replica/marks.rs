@@ -241,11 +241,6 @@ impl Marking {
         u64::from(generation) << (START_BITS + COMMIT_BITS) | u64::from(starts) << COMMIT_BITS
     }
 
-    /// Below all revisions of this life of a store.
-    pub fn of_generation(generation: u32) -> Rev {
-        Rev(Marking::base(generation, 0))
-    }
-
     /// Revisions are from now on above those of so many starts.
     pub(in crate::storage) fn raise(&self, generation: u32, starts: u32) {
         let base = Marking::base(generation, starts);

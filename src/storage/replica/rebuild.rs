@@ -20,7 +20,6 @@ use crate::domain::evidence::{KEPT_DAYS, SLOTS_PER_DAY};
 use crate::domain::poot::MAX_AGE_SLOTS;
 use crate::domain::proof::text::Hex;
 use crate::domain::replica::cluster::Round;
-use crate::domain::time::Slot;
 use crate::storage::archive as stored_archive;
 use crate::storage::backup::{check, put_manifest, signed};
 use crate::storage::cold::Cold;
@@ -36,6 +35,7 @@ use crate::storage::sealing::Gathered;
 use crate::storage::store::open_seed;
 use crate::storage::table::WriteTx;
 use crate::storage::tails::sheet;
+use crate::storage::verify::leaves;
 use crate::storage::{DbFile, Secrets};
 
 const CACHE: usize = 8 << 20;
@@ -136,19 +136,23 @@ impl Rebuild {
         Ok(archives::all(&self.core.read()?)?)
     }
 
-    /// What was sealed as a part of the lines of an archive; they come one after the other.
-    pub fn put_archive(&self, manifest: &archive::Manifest, part: u32, record: &[u8]) -> Result<(), NotRebuilt> {
-        let bytes = opened_archive(&self.secrets, manifest, part, record)?;
+    /// A part of the lines of an archive of which so many bytes are here; how many are here then. What does not open, or stands beyond a part that is missing, adds nothing.
+    pub fn put_archive(&self, manifest: &archive::Manifest, here: u64, (name, record): &Sealed) -> Result<u64, NotRebuilt> {
+        let Ok((from, bytes)) = opened_archive(&self.secrets, name, record) else { return Ok(here) };
+        // One that went again was cut elsewhere.
+        let known = here.checked_sub(from).and_then(|known| usize::try_from(known).ok());
+        let Some(new) = known.and_then(|known| bytes.get(known..)) else { return Ok(here) };
         let mut file =
             OpenOptions::new().create(true).append(true).mode(0o600).open(self.archive_folder().join(lines_file(&manifest.name())))?;
-        Ok(file.write_all(&bytes)?)
+        file.write_all(new)?;
+        Ok(here + new.len() as u64)
     }
 
-    /// True: all of it came. Otherwise it is known to be gone, and what it covers and came back as rows is not deleted for it.
+    /// True: all of it came. Otherwise it is known to be lacking, and what it covers and came back as rows is not deleted for it.
     pub fn end_archive(&self, manifest: &archive::Manifest) -> Result<bool, NotRebuilt> {
         let folder = self.archive_folder();
-        let put = stored_archive::put_manifest_in(device::real().as_ref(), &folder, manifest);
-        if put.and_then(|()| stored_archive::is_there(&folder, manifest)).is_ok() {
+        stored_archive::put_manifest_in(device::real().as_ref(), &folder, manifest)?;
+        if stored_archive::is_there(&folder, manifest).is_ok() {
             return Ok(true);
         }
         for name in stored_archive::names(manifest) {
@@ -214,13 +218,15 @@ impl Rebuild {
         Ok(self.file(listed.file).write_now(write)?)
     }
 
-    /// What the store had let go of by its age: of that the cluster has what there was time to send, which is no whole.
+    /// What the store had let go of by its age, and all leaves of before the newest that are missing: of that the cluster has what there was time to send, which is no whole.
     fn let_go(&self) -> Result<(), NotRebuilt> {
-        let Some(last) = epochs::last(&self.core.read()?)? else { return Ok(()) };
-        let leaves_from = Slot(last.epoch.0).minus(KEPT_DAYS * SLOTS_PER_DAY);
-        let evidence = leaves_from.minus(u32::from(MAX_AGE_SLOTS));
+        let core = self.core.read()?;
+        let Some(last) = epochs::last(&core)? else { return Ok(()) };
+        let kept_from = last.last_slot.minus(KEPT_DAYS * SLOTS_PER_DAY);
+        let evidence = kept_from.minus(u32::from(MAX_AGE_SLOTS));
+        let leaves_from = leaves::whole_from(&core, &self.hot.read()?, Epoch(kept_from.0))?;
         Ok(self.hot.write_now(move |tx| {
-            hot::leaves::prune(tx, Epoch(leaves_from.0), usize::MAX)?;
+            hot::leaves::prune(tx, leaves_from, usize::MAX)?;
             hot::outputs::prune_challenged(tx, evidence, usize::MAX)?;
             while hot::prune(tx, evidence)? {}
             Ok(())

@@ -5,12 +5,14 @@ use std::ops::{Bound, ControlFlow};
 use super::catalog::{Listed, by_number};
 use super::documents::{document, of_row};
 use super::marks::{self, Mark};
+use crate::domain::archive::Kind;
 use crate::domain::replica::cluster::{Position, RoundRow};
 use crate::domain::replica::{Document, Rev};
 use crate::storage::compaction::Which;
-use crate::storage::core::tables::EPOCHS;
+use crate::storage::core::archives;
+use crate::storage::core::tables::{EPOCHS, POSTINGS};
 use crate::storage::fault::Fault;
-use crate::storage::hot::replicated::LEAVES;
+use crate::storage::hot::replicated::{self as hot, LEAVES};
 use crate::storage::table::{Key, Read, Snapshot};
 use crate::storage::{Secrets, Store};
 
@@ -102,8 +104,27 @@ fn end(at: &Fenced, listed: &Listed) -> Result<Option<Bound<Vec<u8>>>, Fault> {
     Ok(last.map(|(epoch, _)| Bound::Included((epoch, u32::MAX).encode())))
 }
 
-/// Where a table begins.
-pub fn first_key(at: &Fenced, listed: &Listed) -> Result<Option<Vec<u8>>, Fault> {
+/// Where the history of this store begins: with its first row. Where none is left, with what the next one would be called: those before went for their age or
+/// into archives, and what the cluster has beyond is of a past that was given up.
+pub fn beginning(at: &Fenced, listed: &Listed) -> Result<Option<Vec<u8>>, Fault> {
+    let first = first_key(at, listed)?;
+    if first.is_some() {
+        return Ok(first);
+    }
+    let last = at.core.last(EPOCHS)?.map(|(_, head)| head);
+    let archived = |kind| Ok::<_, Fault>(archives::newest(&at.core, kind)?.map(|newest| newest.last.saturating_add(1).encode()));
+    match listed.table {
+        table if table == LEAVES.name => Ok(last.map(|head| (head.epoch.0.saturating_add(1), 0u32).encode())),
+        table if [hot::EVIDENCE.name, hot::STRAINED.name, hot::CHALLENGED.name].contains(&table) => {
+            Ok(last.map(|head| head.last_slot.0.saturating_add(1).encode()))
+        }
+        table if table == hot::PROOFS.name => archived(Kind::Outputs),
+        table if table == POSTINGS.name => archived(Kind::Ledger),
+        _ => Ok(None),
+    }
+}
+
+fn first_key(at: &Fenced, listed: &Listed) -> Result<Option<Vec<u8>>, Fault> {
     let mut first = None;
     at.of(listed.file).0.with(listed.table, |raw| {
         raw.walk_bytes((Bound::Unbounded, Bound::Unbounded), false, &mut |key, _| {

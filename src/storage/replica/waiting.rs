@@ -55,11 +55,9 @@ pub fn waiting(store: &Store, positions: &Positions) -> Result<Vec<Waiting>, Fau
             found.insert(collection, Waiting { collection, documents, is_whole, through });
         }
     }
-    let whole = positions.get(archived::TABLE);
-    let there = whole.and_then(|at| u32::decode(at.through.as_deref()?)).map_or(0, u64::from);
-    let all = u64::try_from(archives::all(&looking.core)?.len()).unwrap_or(u64::MAX);
-    let documents = (!positions.is_empty()).then(|| all.saturating_sub(there));
-    let is_whole = whole.is_some_and(|at| at.is_whole) && documents == Some(0);
+    let lacking = looking.archives()?;
+    let documents = (!positions.is_empty()).then_some(lacking);
+    let is_whole = positions.get(archived::TABLE).is_some_and(|at| at.is_whole) && lacking == 0;
     found.insert(archived::COLLECTION, Waiting { collection: archived::COLLECTION, documents, is_whole, through: None });
     Ok(found.into_values().collect())
 }
@@ -78,7 +76,7 @@ pub fn is_waiting(store: &Store, positions: &Positions) -> Result<bool, Fault> {
             return Ok(true);
         }
     }
-    Ok(false)
+    Ok(looking.archives()? > 0)
 }
 
 /// What people call them.
@@ -118,6 +116,13 @@ impl<'a> Looking<'a> {
     fn position(&self, listed: &Listed) -> Option<&'a Position> {
         let is_of_now = |at: &&Position| (at.life.generation, at.life.stretch) == (self.store.generation, self.stretch);
         self.positions.get(listed.table).filter(is_of_now)
+    }
+
+    /// Those that are not there as a whole.
+    fn archives(&self) -> Result<u64, Fault> {
+        let there = self.positions.get(archived::TABLE).and_then(|at| u32::decode(at.through.as_deref()?));
+        let all = u64::try_from(archives::all(&self.core)?.len()).unwrap_or(u64::MAX);
+        Ok(all.saturating_sub(there.map_or(0, u64::from)))
     }
 
     fn documents(&self, listed: &Listed) -> Result<u64, Fault> {

@@ -27,6 +27,23 @@ pub(super) struct Checked {
 /// Epochs that are named, of those in which something is wrong.
 const NAMED: usize = 3;
 
+/// The oldest epoch, not before `from`, since which no epoch lacks a leaf.
+pub(in crate::storage) fn whole_from(core: &Snapshot, hot: &Snapshot, from: Epoch) -> Result<Epoch, Fault> {
+    let (newest_first, _, _) = epochs::newest_with_leaves(core, from, usize::MAX)?;
+    let mut whole_from = from;
+    for epoch in newest_first {
+        let lacks = match epochs::by_epoch(core, epoch)? {
+            Some(head) => hot::leaves::of_epoch(hot, epoch)?.len() < size(&head),
+            None => false,
+        };
+        if lacks {
+            whole_from = Epoch(epoch.0.saturating_add(1));
+            break;
+        }
+    }
+    Ok(whole_from)
+}
+
 /// The newest `most` epochs of which leaves are kept.
 pub(super) fn verify((store, core, hot): (&Store, &Snapshot, &Snapshot), most: usize, go_on: &dyn Fn() -> bool) -> Result<Checked, Fault> {
     let mut checked = Checked { leaves: 0, wrong: None, left_out: 0 };

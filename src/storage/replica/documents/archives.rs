@@ -12,41 +12,51 @@ pub const COLLECTION: &str = "archives";
 /// In ids and positions, beside the tables of the store.
 pub const TABLE: &str = "archive_files";
 
-/// Bytes of a part, but for the last one.
-pub const PART_BYTES: u64 = 128 << 10;
+/// Bytes of a part, at most.
+pub const PART_BYTES: usize = 128 << 10;
+/// Of the SHA-256, which names begin with.
+const HASH: usize = 32;
 
-/// How many parts there are of an archive.
-pub fn parts(manifest: &Manifest) -> u32 {
-    u32::try_from(manifest.bytes.div_ceil(PART_BYTES)).unwrap_or(u32::MAX)
+/// Of a part that ends there: by what is in the file, so that one that is there need not go again, whatever became of the store.
+fn name(manifest: &Manifest, end: u64) -> Vec<u8> {
+    [&manifest.sha256.0[..], &end.to_be_bytes()].concat()
 }
 
-/// Of a part: by what is in the file, so that one that is there need not go again, whatever became of the store.
-pub fn name(manifest: &Manifest, part: u32) -> Vec<u8> {
-    [&manifest.sha256.0[..], &part.to_be_bytes()].concat()
+/// Before the names of all parts of a file.
+pub fn before(sha256: &[u8; 32]) -> Vec<u8> {
+    [&sha256[..], &0u64.to_be_bytes()].concat()
 }
 
-pub fn part(secrets: &Secrets, manifest: &Manifest, part: u32, bytes: &[u8], rev: Rev) -> Result<Document, Fault> {
+/// The SHA-256 of the file that a part is of, and where it ends.
+pub fn of_name(name: &[u8]) -> Option<([u8; 32], u64)> {
+    let (sha256, end) = name.split_at_checked(HASH)?;
+    Some((sha256.try_into().ok()?, u64::from_be_bytes(end.try_into().ok()?)))
+}
+
+/// A part of the file, from a place on.
+pub fn part(secrets: &Secrets, manifest: &Manifest, from: u64, bytes: &[u8], rev: Rev) -> Result<Document, Fault> {
+    let end = from + bytes.len() as u64;
     let fields = vec![
         ("archive", manifest.name().into()),
         ("kind", manifest.kind.as_str().into()),
         ("period", manifest.period.clone().into()),
-        ("part", part.into()),
-        ("parts", parts(manifest).into()),
+        ("from_byte", from.into()),
+        ("to_byte", end.into()),
+        ("bytes", manifest.bytes.into()),
         ("sha256", hex(&manifest.sha256.0).into()),
         ("made_at", manifest.made_at.clone().into()),
     ];
-    sealed(secrets, (COLLECTION, TABLE), name(manifest, part), fields, &bytes, rev)
+    sealed(secrets, (COLLECTION, TABLE), name(manifest, end), fields, &(from, bytes), rev)
 }
 
-/// The bytes of a part as the cluster has it.
+/// Where a part begins, and its bytes, as the cluster has it.
 ///
 /// # Errors
 /// This manager did not write it, or as another part.
-pub fn opened_part(secrets: &Secrets, manifest: &Manifest, part: u32, record: &[u8]) -> Result<Vec<u8>, Fault> {
-    let name = name(manifest, part);
-    let (key, bytes) = opened(secrets, TABLE, &name, record)?;
+pub fn opened_part(secrets: &Secrets, name: &[u8], record: &[u8]) -> Result<(u64, Vec<u8>), Fault> {
+    let (key, bytes) = opened(secrets, TABLE, name, record)?;
     let of_part = postcard::from_bytes(&bytes).ok().filter(|_| key == name);
-    of_part.ok_or_else(|| Fault::Record { table: TABLE, key: hex(&name), why: "is no part of an archive".into() })
+    of_part.ok_or_else(|| Fault::Record { table: TABLE, key: hex(name), why: "is no part of an archive".into() })
 }
 
 /// That a part is gone.
