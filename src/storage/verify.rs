@@ -10,7 +10,7 @@ use super::backup::check;
 use super::cold::{self, Present};
 use super::core::ledger_check::{self, Depth, Replayed};
 use super::core::{
-    audit, backups, batches, chain, cold_files, commands, epochs, final_payouts, maintenance, meta, node_events, outbox, payouts,
+    archives, audit, backups, batches, chain, cold_files, commands, epochs, final_payouts, maintenance, meta, node_events, outbox, payouts,
     references, schedules, suspensions, tables, votes,
 };
 use super::fault::{Fault, OpenError, guarded};
@@ -19,6 +19,7 @@ use super::secrets::Secrets;
 use super::store::{Store, StoreOptions, open_seed};
 use super::table::{Read, Snapshot};
 use crate::crypto::{Entropy, PublicKey};
+use crate::domain::archive::Manifest;
 use crate::domain::time::Now;
 
 /// What was found in one part of the store.
@@ -139,6 +140,8 @@ fn of_core(core: &Snapshot, manager_key: Option<PublicKey>, archives: &Path, arc
         Some(key) => finding(part, || check(key)),
         None => Finding { left_out: Some("all of it, because the manager's key is not known".into()), ..finding(part, || Ok(Ok(0))) },
     };
+    let archived = signed("archives", &|key| archive::verify(core, archives, key, archives_may_lack));
+    let archived = Finding { left_out: archived.left_out.clone().or_else(|| lacking_archives(core)), ..archived };
     vec![
         finding("audit log", || audit_log(core)),
         finding("epochs", || epoch_heads(core)),
@@ -155,8 +158,14 @@ fn of_core(core: &Snapshot, manager_key: Option<PublicKey>, archives: &Path, arc
         finding("suspensions", || suspensions::verify(core)),
         finding("votes", || votes::verify(core)),
         finding("backups", || backups::verify(core)),
-        signed("archives", &|key| archive::verify(core, archives, key, archives_may_lack)),
+        archived,
     ]
+}
+
+fn lacking_archives(core: &Snapshot) -> Option<String> {
+    let lacking = guarded(|| archives::lacking(core)).unwrap_or_default();
+    let names: Vec<String> = lacking.iter().map(Manifest::name).collect();
+    (!names.is_empty()).then(|| format!("{}, which did not come back from the cluster", names.join(", ")))
 }
 
 /// Every record, and tables that name each other's rows. No matter of backups: what is wrong here alone hides neither money nor history, and a copy of it is better than none.

@@ -137,8 +137,10 @@ pub fn put_in_place(site: &Site, kit: &Contents, from: &Path, place: &Path) {
     assert_eq!(restored.generation, 2);
 }
 
-/// By the command, to the last row.
-pub fn assert_verifies(place: &Path) {
+/// By the command, to the last row; what it said.
+pub fn assert_verifies(place: &Path) -> String {
     let checked = std::process::Command::new(BINARY).args(["verify", "--full", "--data-dir", place.to_str().unwrap()]).output().unwrap();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let told = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success(), "{told}");
+    told
 }
