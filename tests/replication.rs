@@ -17,7 +17,7 @@ use lucid::domain::time::{BootMs, Slot, Timestamp, TrustPolicy};
 use lucid::gateways::replica::Cluster;
 use lucid::jobs::Context;
 use lucid::live::{Doing, Job};
-use lucid::storage::core::epochs;
+use lucid::storage::core::{alerts, epochs};
 use lucid::storage::hot::Parts;
 use lucid::storage::hot::hours::first_slot;
 use lucid::storage::replica::measured;
@@ -451,6 +451,58 @@ async fn who_is_paused_goes_on_saying_that_it_lives() {
     assert_eq!(again.app.context.replication.status().documents, 0, "nothing goes");
 }
 
+/// Cuts that are over count no more, and a wish not to wait is one of the next try alone.
+#[tokio::test]
+async fn who_is_paused_is_silent_for_no_longer_because_of_cuts_that_are_over() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("paused_cuts").await);
+    let site = site(dir.path(), &uri).await;
+    replicate(&site).await;
+    site.client.post("/replication/pause", json!({})).await;
+    let beat = async || all(&database, "managers", doc! {}).await.remove(0).get("beat").unwrap().to_string().parse::<u64>().unwrap();
+    let (mut context, to_lose) = (site.app.context.clone(), Arc::new(AtomicUsize::new(0)));
+    let left = Arc::clone(&to_lose);
+    let fate = move || match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+        Ok(_) => Fate::Lost,
+        Err(_) => Fate::Fine,
+    };
+    context.cluster = Some(Faulty::before(site.app.context.cluster.clone().unwrap(), fate));
+    let run_after = async |ms: i64| {
+        site.driver.advance_ms(ms);
+        context.run(Job::Replication).await.unwrap();
+        context.replication.status()
+    };
+    for cut in 1..9 {
+        let before = beat().await;
+        to_lose.store(1, Ordering::SeqCst);
+        assert_eq!((run_after(31_000).await.failures, beat().await), (1, before), "cut {cut}");
+        let status = run_after(31_000).await;
+        assert!(status.failures == 0 && status.doing == Doing::Paused && beat().await > before, "cut {cut}: {status:?}");
+    }
+    to_lose.store(100, Ordering::SeqCst);
+    context.replication.wish(|wishes| wishes.now = true);
+    for wait_ms in [31_000, 1_000, 1_000] {
+        run_after(wait_ms).await;
+    }
+    assert_eq!(to_lose.load(Ordering::SeqCst), 99, "one try");
+}
+
+/// What becomes of the store itself is told, paused or not.
+#[tokio::test]
+async fn a_store_that_fails_while_it_is_paused_is_told() {
+    let (dir, (uri, _)) = (TempDir::new().unwrap(), database("paused_store").await);
+    let site = site(dir.path(), &uri).await;
+    site.client.post("/replication/pause", json!({})).await;
+    let (mut context, store) = (site.app.context.clone(), Arc::clone(&site.app.store));
+    let closes = move || {
+        store.close();
+        Fate::Fine
+    };
+    context.cluster = Some(Faulty::before(site.app.context.cluster.clone().unwrap(), closes));
+    context.run(Job::Replication).await.unwrap_err();
+    let failure = context.replication.status().failure;
+    assert!(failure.as_ref().is_some_and(|failure| failure.why.starts_with("the store: ")), "{failure:?}");
+}
+
 /// A node is where its manager is by now.
 #[tokio::test]
 async fn who_moves_to_another_region_takes_its_nodes_along() {
@@ -518,6 +570,37 @@ async fn a_copy_of_the_card_is_noticed_and_does_not_write() {
     original.app.context.replication.wish(|wishes| wishes.takes_over = true);
     assert_eq!(catch_up(&original).await.doing, Doing::Current);
     assert_equal(&original, &database).await;
+}
+
+/// A pause is no reason to keep from people that another manager has this id; when that is over, it is over.
+#[tokio::test]
+async fn a_copy_that_is_paused_tells_of_the_other_all_the_same() {
+    let (dir, copied, (uri, _)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("second_paused").await);
+    let original = site(dir.path(), &uri).await;
+    replicate(&original).await;
+    let (driver, settings) = (original.driver.clone(), vec![("mongodb.uri", uri.clone())]);
+    original.end().await;
+    crate::support::copy(dir.path(), copied.path());
+    let original = Site::open(dir.path().to_owned(), driver.clone(), settings.clone()).await;
+    assert_eq!(catch_up(&original).await.doing, Doing::Current);
+    let mut second = Site::open(copied.path().to_owned(), driver, settings).await;
+    second.client.sign_in(crate::support::client::USERNAME, PASSWORD).await;
+    second.client.post("/replication/pause", json!({})).await;
+    let is_told = || alerts::is_open(&second.app.store.read().unwrap(), "replication_second", "").unwrap();
+    assert_eq!((replicate(&second).await.doing, is_told()), (Doing::Second, true));
+    let shown = second.client.get("/replication").await;
+    assert!(shown["state"] == "paused" && shown["text"].as_str().unwrap().contains("another manager with the id of this one"), "{shown}");
+    assert_eq!(second.client.get("/health").await["checks"]["external_services"]["mongodb"], "unhealthy");
+    second.client.post("/replication/resume", json!({})).await;
+    assert_eq!(replicate(&second).await.doing, Doing::Second);
+    assert_eq!(second.client.get("/replication").await["state"], "second");
+
+    second.client.post("/replication/pause", json!({})).await;
+    lucid::jobs::replication::release(&original.app.context).await;
+    original.end().await;
+    assert_eq!((replicate(&second).await.doing, is_told()), (Doing::Second, true));
+    second.app.context.replication.wish(|wishes| wishes.takes_over = true);
+    assert_eq!((replicate(&second).await.doing, is_told()), (Doing::Paused, false));
 }
 
 /// A snapshot of a card, or a card that lost what it had synced: what it wrote after that is in the cluster, and it knows nothing of it.

@@ -73,7 +73,7 @@ impl ReplicationState {
         }
     }
 
-    /// For people.
+    /// For people, where nothing else is to be said.
     fn text(self) -> &'static str {
         match self {
             ReplicationState::Off => "Nothing is replicated: no cluster is configured.",
@@ -192,7 +192,7 @@ impl Standing {
     }
 }
 
-/// The cycle says what it did last, the store what somebody has wanted since.
+/// The cycle says what it did last, the store what somebody has wanted since. A pause is told whoever else writes, because it can be ended.
 fn seen(doing: Doing, is_paused: bool) -> ReplicationState {
     match doing {
         _ if is_paused => ReplicationState::Paused,
@@ -204,6 +204,19 @@ fn seen(doing: Doing, is_paused: bool) -> ReplicationState {
         Doing::Away => ReplicationState::Away,
         Doing::Second => ReplicationState::Second,
         Doing::Superseded => ReplicationState::Superseded,
+    }
+}
+
+/// For people. Who else writes is said of a pause, too: ending it alone sends nothing then.
+fn told(state: ReplicationState, doing: Doing) -> &'static str {
+    match (state, doing) {
+        (ReplicationState::Paused, Doing::Second) => {
+            "Nothing is sent: somebody paused it, and another manager with the id of this one writes to the cluster, or did last. Stop one of them; where the other is gone, resume and say so."
+        }
+        (ReplicationState::Paused, Doing::Superseded) => {
+            "Nothing is sent: somebody paused it, and the store of this manager was restored somewhere else since. What was made of it writes, and this manager never does again: stop it."
+        }
+        _ => state.text(),
     }
 }
 
@@ -239,7 +252,7 @@ fn view(state: &AppState) -> Result<ReplicationView, Fault> {
     Ok(ReplicationView {
         configured: state != ReplicationState::Off,
         state,
-        text: state.text(),
+        text: told(state, status.doing),
         region,
         consistent_at: status.consistent_at().map(Timestamp::rfc3339),
         last_error: status.failure.map(|failure| ReplicationError { message: failure.why, at: failure.at.rfc3339() }),

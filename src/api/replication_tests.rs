@@ -169,6 +169,18 @@ async fn pause_resume_and_resync_are_wished_for_and_recorded_once() {
 }
 
 #[tokio::test]
+async fn a_pause_can_be_ended_whoever_else_writes_which_is_said() {
+    let (site, root) = configured().await;
+    for (doing, state, said) in [(Doing::Second, "second", "another manager"), (Doing::Superseded, "superseded", "restored somewhere else")]
+    {
+        site.state.replication.change(|status| status.doing = doing);
+        let (_, body) = post(&site, &root, "pause", None).await;
+        assert!(body["state"] == "paused" && body["text"].as_str().unwrap().contains(said), "{body}");
+        assert_eq!(post(&site, &root, "resume", Some(json!({}))).await.1["state"], state);
+    }
+}
+
+#[tokio::test]
 async fn only_collections_that_there_are_go_again_and_only_admins_say_so() {
     let (site, root) = configured().await;
     let (status, body) = post(&site, &root, "resync", Some(json!({ "collection": "node" }))).await;

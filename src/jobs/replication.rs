@@ -104,23 +104,18 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
 
 async fn run_if_due(context: &Context, cluster: &dyn Cluster, memory: &mut Memory) -> Result<(), Stopped> {
     context.store.begin_marks().await?;
-    if marks::state(&context.store.read()?)?.is_paused {
-        // Paused, it goes on saying that it lives: nobody takes its place meanwhile.
-        if !waits(context, memory)
-            && let Err(Halt::Trouble(trouble)) = Run::new(context, cluster, memory).claimed().await
-        {
-            failed(context, memory, &trouble);
-        }
-        paused(context);
-        return Ok(());
-    }
+    let is_paused = marks::state(&context.store.read()?)?.is_paused;
     let now = context.clock.now();
     if waits(context, memory) {
+        if is_paused {
+            paused(context);
+        }
         return Ok(());
     }
     context.replication.fulfilled(|wishes| wishes.now = false);
     let mut run = Run::new(context, cluster, memory);
-    let outcome = run.run().await;
+    // Paused, it goes on saying that it lives: nobody takes its place meanwhile.
+    let outcome = if is_paused { run.claimed().await.map(while_paused) } else { run.run().await };
     if run.has_arrived && matches!(outcome, Err(Halt::Trouble(Trouble::Away(_)))) {
         // It goes on as far as the link lets it.
         run.memory.failures = 0;
@@ -145,6 +140,9 @@ async fn run_if_due(context: &Context, cluster: &dyn Cluster, memory: &mut Memor
         }
         Err(Halt::Trouble(trouble)) => {
             failed(context, memory, &trouble);
+            if is_paused {
+                paused(context);
+            }
             Ok(())
         }
         Err(Halt::Stopped(stopped)) => {
@@ -158,6 +156,14 @@ async fn run_if_due(context: &Context, cluster: &dyn Cluster, memory: &mut Memor
 /// Whether it is not time yet for the next try, and nobody wants one.
 fn waits(context: &Context, memory: &Memory) -> bool {
     memory.next_try.is_some_and(|at| context.clock.now().boot < at) && !context.replication.wishes().now
+}
+
+/// What somebody has to see to comes before a pause: people are told of it by what it does.
+fn while_paused(found: Option<Doing>) -> Doing {
+    match found {
+        Some(graver @ (Doing::Second | Doing::Superseded)) => graver,
+        _ => Doing::Paused,
+    }
 }
 
 fn paused(context: &Context) {

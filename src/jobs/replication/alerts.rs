@@ -19,7 +19,7 @@ pub(super) async fn tell(context: &Context, memory: &mut Memory) -> Result<(), S
         memory.whole_at = Some(now.boot);
     }
     let standing = Standing {
-        writer: writer(&status),
+        writer: writer(&status, memory),
         is_paused: state.is_paused,
         waits: waiting::is_waiting(store, &status.positions)?,
         consistent_at,
@@ -41,8 +41,10 @@ pub(super) async fn tell(context: &Context, memory: &mut Memory) -> Result<(), S
     Ok(())
 }
 
-fn writer(status: &Status) -> Writer {
+fn writer(status: &Status, memory: &Memory) -> Writer {
     match status.doing {
+        // It sends nothing, and nobody else may.
+        Doing::Paused if memory.claim.is_some() => Writer::This,
         Doing::Copying | Doing::Sending | Doing::Current => Writer::This,
         Doing::Second => Writer::Other,
         Doing::Superseded => Writer::Later,
