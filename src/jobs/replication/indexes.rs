@@ -46,6 +46,7 @@ pub const INDEXES: &[Index] = &[
     on("poot_validations", &[("validations.node_id", UP), ("timestamp", DOWN)]),
     on("poot_validations", &[("validations.output_hash", UP)]),
     on("poot_validations", &[("validations.is_valid", UP), ("validations.score", DOWN)]),
+    on("poot_validations", &[("validations.batch_id", UP)]),
     // How long a store has them is its own matter, and a restore needs all of these.
     on("poot_validations", &[("timestamp", UP)]),
     Index { collection: "poot_evidence", fields: &[("timestamp", UP)], expire_seconds: Some(YEAR_SECONDS) },
@@ -61,3 +62,37 @@ pub const INDEXES: &[Index] = &[
     gone("idempotency_keys"),
     gone("manager_records"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In its words: collection, fields, and `-` before those that go down.
+    const SEED: &[(&str, &[&str])] = &[
+        ("nodes", &["node_id", "status", "pool_id", "node_type", "last_heartbeat", "-poot_score", "location.country location.region"]),
+        ("node_pools", &["pool_id", "name", "auto_scaling"]),
+        ("poot_validations", &["validation_id", "node_id -timestamp", "output_hash", "is_valid -score", "batch_id"]),
+        ("payouts", &["payout_id", "node_id -created_at", "status", "batch_id", "wallet_address", "transaction_hash", "scheduled_at"]),
+        ("resource_metrics", &["node_id -timestamp", "-timestamp", "node_id cpu.usage_percent", "node_id memory.used_bytes"]),
+    ];
+
+    #[test]
+    fn every_index_of_the_seed_is_among_them() {
+        for (collection, indexes) in SEED {
+            for wanted in *indexes {
+                let field = |word: &str| {
+                    let (name, goes) = word.strip_prefix('-').map_or((word, UP), |name| (name, DOWN));
+                    // Documents of validations are rows of them, which have the time of the last one.
+                    let of_each = *collection == "poot_validations" && name != "timestamp";
+                    (if of_each { format!("validations.{name}") } else { name.to_owned() }, goes)
+                };
+                let wanted: Vec<(String, bool)> = wanted.split(' ').map(field).collect();
+                let is_it = |index: &&Index| {
+                    let fields = index.fields.iter().map(|(name, goes)| ((*name).to_owned(), *goes));
+                    index.collection == *collection && fields.eq(wanted.iter().cloned())
+                };
+                assert!(INDEXES.iter().any(|index| is_it(&index)), "{collection} has no index over {wanted:?}");
+            }
+        }
+    }
+}
