@@ -20,6 +20,8 @@ use lucid::live::{Doing, Job};
 use lucid::storage::core::{alerts, epochs};
 use lucid::storage::hot::Parts;
 use lucid::storage::hot::hours::first_slot;
+use lucid::storage::replica::catalog::leaving;
+use lucid::storage::replica::documents::collection;
 use lucid::storage::replica::measured;
 use lucid::storage::{present, tiers};
 use mongodb::bson::{Document, doc};
@@ -323,7 +325,7 @@ async fn what_the_cluster_lets_go_of_is_missed_by_nobody() {
         of.unwrap_or_else(|| panic!("{collection} has no index on {field}")).get("expireAfterSeconds").map(ToString::to_string)
     };
     let days = |days: u32| Some((days * 86_400).to_string());
-    for collection in ["nodes", "node_pools", "manager_records", "node_history", "alerts", "archives"] {
+    for collection in leaving().map(|listed| collection(listed.table)).chain(["archives"]).collect::<BTreeSet<_>>() {
         assert_eq!(expires(collection, "deleted_at").await, days(90), "{collection}");
     }
     assert_eq!(expires("resource_metrics", "timestamp").await, days(90));

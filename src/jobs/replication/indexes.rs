@@ -41,7 +41,11 @@ pub const INDEXES: &[Index] = &[
     on("payouts", &[("wallet_address_hash", UP)]),
     on("payouts", &[("transaction_hash", UP)]),
     on("payouts", &[("scheduled_at", UP)]),
+    gone("payouts"),
+    gone("payout_batches"),
+    gone("schedules"),
     on("poot_scores", &[("scores.node_id", UP), ("timestamp", DOWN)]),
+    gone("poot_scores"),
     on("poot_validations", &[("validations.validation_id", UP)]),
     on("poot_validations", &[("validations.node_id", UP), ("timestamp", DOWN)]),
     on("poot_validations", &[("validations.output_hash", UP)]),
@@ -49,7 +53,11 @@ pub const INDEXES: &[Index] = &[
     on("poot_validations", &[("validations.batch_id", UP)]),
     // How long a store has them is its own matter, and a restore needs all of these.
     on("poot_validations", &[("timestamp", UP)]),
+    gone("poot_validations"),
     Index { collection: "poot_evidence", fields: &[("timestamp", UP)], expire_seconds: Some(YEAR_SECONDS) },
+    // A tombstone has no time but this.
+    gone("poot_evidence"),
+    gone("poot_epochs"),
     on("resource_metrics", &[("node_id", UP), ("timestamp", DOWN)]),
     Index { collection: "resource_metrics", fields: &[("timestamp", DOWN)], expire_seconds: Some(90 * 86_400) },
     on("resource_metrics", &[("node_id", UP), ("cpu.usage_percent", UP)]),
@@ -60,12 +68,38 @@ pub const INDEXES: &[Index] = &[
     gone("node_history"),
     gone("alerts"),
     gone("idempotency_keys"),
+    gone("settings"),
+    // Rows of logs are gone where another past of the store put them.
+    gone("audit_logs"),
+    gone("ledger_postings"),
+    gone("ledger_balances"),
+    gone("accrual_watermarks"),
     gone("manager_records"),
 ];
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::storage::replica::catalog::leaving;
+    use crate::storage::replica::documents::{archives, collection};
+
+    /// Of any table rows may go: measurements alone are never buried.
+    #[test]
+    fn the_cluster_lets_go_of_tombstones_of_every_collection() {
+        let of_rows: BTreeSet<&str> = leaving().map(|listed| collection(listed.table)).chain([archives::COLLECTION]).collect();
+        let let_go: Vec<&str> = INDEXES.iter().filter(|index| **index == gone(index.collection)).map(|index| index.collection).collect();
+        assert_eq!(let_go.iter().copied().collect::<BTreeSet<_>>(), of_rows, "a new collection needs that index");
+        assert_eq!(let_go.len(), of_rows.len(), "once");
+    }
+
+    #[test]
+    fn those_of_one_collection_follow_each_other() {
+        let mut collections: Vec<&str> = INDEXES.iter().map(|index| index.collection).collect();
+        collections.dedup();
+        assert_eq!(collections.len(), collections.iter().collect::<BTreeSet<_>>().len(), "they are looked for once");
+    }
 
     /// In its words: collection, fields, and `-` before those that go down.
     const SEED: &[(&str, &[&str])] = &[
