@@ -17,7 +17,7 @@ use lucid::domain::time::{BootMs, Slot, Timestamp, TrustPolicy};
 use lucid::gateways::replica::Cluster;
 use lucid::jobs::Context;
 use lucid::live::{Doing, Job};
-use lucid::storage::core::{alerts, epochs};
+use lucid::storage::core::{alerts, epochs, ledger};
 use lucid::storage::hot::Parts;
 use lucid::storage::hot::hours::first_slot;
 use lucid::storage::replica::catalog::leaving;
@@ -623,6 +623,41 @@ async fn a_store_that_was_set_back_is_noticed_and_goes_as_a_whole() {
     assert_eq!(catch_up(&back).await.doing, Doing::Current);
     assert_equal(&back, &database).await;
     assert!(restorable(&back, &uri, &database).await.is_some());
+}
+
+/// Every posting is in an archive, and none is in the store: what the cluster has of them is no other past, at whatever start.
+#[tokio::test]
+async fn a_ledger_that_was_archived_to_its_end_does_not_go_again() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("archived_ledger").await);
+    let settings = [("mongodb.uri", uri.as_str()), ("payout.threshold_usdt", "100")];
+    let mut site = Site::new(dir.path().to_owned(), &settings).await;
+    let mut node = site.enrol("attic").await;
+    node.report(site.now_ms(), Sample::default()).await.unwrap();
+    site.first_epoch().await;
+    let payee = site.payee("payee", "worker", json!({ "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3" })).await;
+    site.owe(&payee, ("25", "USDT"), "simulated").await;
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    for days in [20, 731] {
+        site.driver.advance_ms(days * 86_400_000);
+        site.pass_slots(1).await;
+        site.run_cycles().await;
+        site.app.context.run(Job::Housekeeping).await.unwrap();
+    }
+    assert_eq!(catch_up(&site).await.doing, Doing::Current);
+    let is_posting = |(table, _): &(&str, Vec<u8>)| *table == "postings";
+    assert!(ledger::archived(&site.app.store.read().unwrap()).unwrap() > 0 && !of_store(&site).await.keys().any(is_posting));
+    let copy = async || all(&database, "managers", doc! {}).await[0].get_str("copy").unwrap().to_owned();
+    let before = copy().await;
+    assert!(!all(&database, "ledger_postings", doc! { "deleted": false }).await.is_empty(), "history stays");
+    for _ in 0..2 {
+        site = site.crash().await;
+        assert_eq!((catch_up(&site).await.doing, copy().await), (Doing::Current, before.clone()));
+    }
+
+    // The next one follows them.
+    site.owe(&payee, ("1", "USDT"), "simulated").await;
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    assert_eq!(of_store(&site).await.keys().filter(|key| is_posting(key)).count(), 1);
 }
 
 #[tokio::test]

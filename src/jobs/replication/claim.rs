@@ -1,7 +1,5 @@
 //! Who writes: one manager for each id.
 
-use std::ops::{Bound, ControlFlow};
-
 use super::indexes::INDEXES;
 use super::seen::Seen;
 use super::{Halt, Run, alerts};
@@ -14,7 +12,6 @@ use crate::storage::compaction::Which;
 use crate::storage::replica::catalog::{CATALOG, Way};
 use crate::storage::replica::documents::{collection, document};
 use crate::storage::replica::{marks, rows};
-use crate::storage::table::Read;
 
 impl Run<'_> {
     pub(super) fn held(&self) -> Result<&Claim, Halt> {
@@ -118,16 +115,8 @@ impl Run<'_> {
             let here = document(&core, &core, &store.secrets, listed, &key, Rev(0))?;
             let there = self.cluster.row(of, &here.name).await?;
             // What was archived meanwhile is not here any more, and what was not taken is not there.
-            let is_after_the_last = core.with(listed.table, |raw| {
-                let mut is_after = true;
-                raw.walk_bytes((Bound::Included(key.clone()), Bound::Unbounded), false, &mut |_, _| {
-                    is_after = false;
-                    Ok(ControlFlow::Break(()))
-                })?;
-                Ok(is_after)
-            })?;
             let differs = here.record.zip(there).is_some_and(|(here, there)| here != there.record);
-            if differs || is_after_the_last {
+            if differs || rows::is_after_the_last(&core, listed, &key)? {
                 tracing::warn!(table = listed.table, "the cluster has another past than this store: everything goes again");
                 return Ok(true);
             }

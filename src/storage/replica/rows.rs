@@ -9,8 +9,8 @@ use crate::domain::archive::Kind;
 use crate::domain::replica::cluster::{Position, RoundRow};
 use crate::domain::replica::{Document, Rev};
 use crate::storage::compaction::Which;
-use crate::storage::core::archives;
 use crate::storage::core::tables::{EPOCHS, POSTINGS};
+use crate::storage::core::{archives, ledger};
 use crate::storage::fault::Fault;
 use crate::storage::hot::replicated::{self as hot, LEAVES};
 use crate::storage::table::{Key, Read, Snapshot};
@@ -133,6 +133,24 @@ fn first_key(at: &Fenced, listed: &Listed) -> Result<Option<Vec<u8>>, Fault> {
         })
     })?;
     Ok(first)
+}
+
+/// Whether a log of the core never got as far as this key. Of postings all may be archived and gone; nothing is ever taken from the audit log and from heads of epochs.
+pub fn is_after_the_last(core: &impl Read, listed: &Listed, key: &[u8]) -> Result<bool, Fault> {
+    if listed.table == POSTINGS.name {
+        let archived = ledger::archived(core)?;
+        if u64::decode(key).is_some_and(|posting| posting <= archived) {
+            return Ok(false);
+        }
+    }
+    let mut is_after = true;
+    core.with(listed.table, |raw| {
+        raw.walk_bytes((Bound::Included(key.to_vec()), Bound::Unbounded), false, &mut |_, _| {
+            is_after = false;
+            Ok(ControlFlow::Break(()))
+        })
+    })?;
+    Ok(is_after)
 }
 
 /// Documents of rows that are marked.
