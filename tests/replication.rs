@@ -7,7 +7,7 @@ mod fleet;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lucid::app::rebuild::{self, Metrics, Wanted};
 use lucid::clock::{Clock, Driver};

@@ -112,14 +112,15 @@ pub fn beginning(at: &Fenced, listed: &Listed) -> Result<Option<Vec<u8>>, Fault>
         return Ok(first);
     }
     let last = at.core.last(EPOCHS)?.map(|(_, head)| head);
-    let archived = |kind| Ok::<_, Fault>(archives::newest(&at.core, kind)?.map(|newest| newest.last.saturating_add(1).encode()));
     match listed.table {
         table if table == LEAVES.name => Ok(last.map(|head| (head.epoch.0.saturating_add(1), 0u32).encode())),
         table if [hot::EVIDENCE.name, hot::STRAINED.name, hot::CHALLENGED.name].contains(&table) => {
             Ok(last.map(|head| head.last_slot.0.saturating_add(1).encode()))
         }
-        table if table == hot::PROOFS.name => archived(Kind::Outputs),
-        table if table == POSTINGS.name => archived(Kind::Ledger),
+        table if table == hot::PROOFS.name => {
+            Ok(archives::newest(&at.core, Kind::Outputs)?.map(|newest| newest.last.saturating_add(1).encode()))
+        }
+        table if table == POSTINGS.name => Ok(Some(ledger::archived(&at.core)?.saturating_add(1).encode())),
         _ => Ok(None),
     }
 }
