@@ -1,17 +1,21 @@
 //! Files of archives in the cluster, and on their way back from there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lucid::app::rebuild;
 use lucid::crypto::base64;
 use lucid::domain::archive::Kind;
 use lucid::domain::replica::lag::BEHIND;
 use lucid::domain::time::Timestamp;
 use lucid::jobs::Context;
 use lucid::live::{Doing, Job};
+use lucid::storage::archive;
 use lucid::storage::core::{alerts, archives};
+use lucid::storage::hot::outputs;
 use lucid::storage::replica::waiting::is_waiting;
 use lucid::storage::table::Read;
 use mongodb::Database;
@@ -19,10 +23,11 @@ use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::copy::{assert_verifies, brought_back, catch_up, kit, replicate, site};
+use super::copy::{EVERYTHING, assert_verifies, brought_back, catch_up, kit, replicate, site};
 use super::faulty::{Fate, Faulty};
 use crate::support::client::{PASSWORD, USERNAME};
 use crate::support::cluster::{all, database};
+use crate::support::random::Random;
 use crate::support::site::Site;
 
 const DAY_MS: i64 = 86_400_000;
@@ -325,4 +330,96 @@ async fn a_damaged_archive_waits_until_it_is_whole() {
     site.driver.advance_ms(3_600_000);
     assert_eq!(catch_up(&site).await.doing, Doing::Current);
     assert_eq!((of_outputs(&database).await.len(), waiting(&site).await), (1, (0, true)));
+}
+
+/// Numbers of all outputs that are to be found in a store and in its archives, whose files are whole.
+fn numbers(site: &Site) -> BTreeSet<u64> {
+    let mut found = BTreeSet::new();
+    outputs::for_each_back(&site.app.store.hot.read().unwrap(), |number, _| {
+        found.insert(number);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    for manifest in archives::all(&site.app.store.read().unwrap()).unwrap().iter().filter(|manifest| manifest.kind == Kind::Outputs) {
+        archive::is_there(&archive::folder(&site.app.store), manifest).unwrap();
+        assert_eq!(manifest.lines, manifest.last - manifest.first + 1);
+        found.extend(manifest.first..=manifest.last);
+    }
+    found
+}
+
+/// Months go by, links break, managers start anew, and collections go again: every output that was taken is in the store or in an archive, here and in what comes back,
+/// and stays there whatever housekeeping and replication do next.
+#[tokio::test(flavor = "multi_thread")]
+async fn any_history_of_archives_and_faults_loses_no_output() {
+    let mut random = Random::new();
+    let (dir, fresh, uri) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("output_histories").await.0);
+    let settings = [("mongodb.uri", uri.as_str()), ("retention.validations_months", "1")];
+    let mut site = Site::new(dir.path().to_owned(), &settings).await;
+    let node = site.enrol("attic").await.id.as_str().to_owned();
+    let (mut submitted, mut made, mut came_back) = (0, 0, 0);
+    let every = |until: u64| (1..=until).collect::<BTreeSet<u64>>();
+    for step in 0..24 {
+        site.client.sign_in(USERNAME, PASSWORD).await;
+        match random.within(0, 7) {
+            0..=2 => {
+                let batches = random.within(1, 3);
+                submit(&site, &node, usize::try_from(batches).unwrap()).await;
+                submitted += batches * 100;
+            }
+            3 | 4 => {
+                site.driver.advance_ms(i64::try_from(random.within(20, 70)).unwrap() * DAY_MS);
+                housekeeping(&site).await;
+            }
+            5 => site = site.crash().await,
+            _ => {
+                site.client.post("/replication/resync", json!({ "collection": "archives" })).await;
+            }
+        }
+        assert_eq!(numbers(&site), every(submitted), "step {step}");
+        let (at, kind) =
+            (random.within(0, 30), [Fate::Lost, Fate::Unanswered, Fate::Fine][usize::try_from(random.within(0, 3)).unwrap() % 3]);
+        let (mut context, mut calls) = (site.app.context.clone(), 0);
+        context.cluster = Some(Faulty::before(context.cluster.clone().unwrap(), move || {
+            calls += 1;
+            if calls > at && calls <= at + 2 { kind } else { Fate::Fine }
+        }));
+        context.replication.wish(|wishes| wishes.now = true);
+        context.run(Job::Replication).await.unwrap();
+        drop(context);
+        if random.within(0, 4) == 0 {
+            assert_eq!(catch_up(&site).await.doing, Doing::Current);
+            let (kit, place) = (kit(&site), fresh.path().join(step.to_string()));
+            assert_eq!(brought_back(&site, &kit, &place).await.lacking, Vec::<String>::new());
+            let back = Site::open(place.clone(), site.driver.clone(), vec![("retention.validations_months", "1".into())]).await;
+            assert_eq!(numbers(&back), every(submitted), "what came back at step {step}");
+            housekeeping(&back).await;
+            housekeeping(&back).await;
+            assert_eq!(numbers(&back), every(submitted), "what came back at step {step}, after housekeeping");
+            back.end().await;
+            assert_verifies(&place);
+            came_back += 1;
+        }
+        made = archives::all(&site.app.store.read().unwrap()).unwrap().len();
+    }
+    println!("{submitted} outputs, {made} archives, {came_back} restores");
+
+    // What came back goes on in the place of what it was, and comes back once more.
+    assert_eq!(catch_up(&site).await.doing, Doing::Current);
+    let (kit, place) = (kit(&site), fresh.path().join("goes on"));
+    brought_back(&site, &kit, &place).await;
+    let (driver, settings) = (site.driver.clone(), vec![("mongodb.uri", uri.clone()), ("retention.validations_months", "1".into())]);
+    site.end().await;
+    driver.advance_ms(90 * DAY_MS);
+    let again = Site::open(place, driver, settings).await;
+    for _ in 0..4 {
+        housekeeping(&again).await;
+    }
+    assert_eq!(catch_up(&again).await.doing, Doing::Current);
+    assert_eq!(numbers(&again), every(submitted));
+    let place = fresh.path().join("once more");
+    let from = place.with_extension("fetched");
+    let cluster = again.app.context.cluster.clone().unwrap();
+    let told = rebuild::fetch(cluster.as_ref(), again.app.store.manager_id.as_str(), &kit, &from, EVERYTHING, &mut |_| ()).await.unwrap();
+    assert_eq!(told.lacking, Vec::<String>::new());
 }
