@@ -216,7 +216,7 @@ impl Fetching<'_> {
                     break;
                 }
                 for row in rows {
-                    if archives::of_name(&row.name).is_none_or(|(sha256, _)| sha256 != manifest.sha256.0) {
+                    if !row.name.starts_with(&manifest.sha256.0) {
                         break 'parts;
                     }
                     last.clone_from(&row.name);

@@ -10,6 +10,7 @@ use lucid::app::rebuild;
 use lucid::crypto::base64;
 use lucid::domain::archive::Kind;
 use lucid::domain::replica::lag::BEHIND;
+use lucid::domain::replica::{self, Rev};
 use lucid::domain::time::Timestamp;
 use lucid::jobs::Context;
 use lucid::live::{Doing, Job};
@@ -277,6 +278,20 @@ async fn a_first_copy_of_archives_goes_on_where_the_link_broke() {
     assert!(runs(&context).await > 0);
     let fresh = TempDir::new().unwrap();
     assert_eq!(brought_back(&site, &kit(&site), &fresh.path().join("back")).await.lacking, Vec::<String>::new());
+
+    // A part as an earlier release called it is in nobody's way, and goes.
+    let there = parts(&database).await.len();
+    let manifests = archives::all(&site.app.store.read().unwrap()).unwrap();
+    let name = [&manifests.last().unwrap().sha256.0[..], &1u32.to_be_bytes()].concat();
+    let (collection, table, key) = ("archives", "archive_files", name.clone());
+    let part = replica::Document { collection, table, key, name, rev: Rev(1), fields: Vec::new(), record: Some(vec![1, 2, 3]) };
+    assert_eq!(site.app.context.cluster.as_ref().unwrap().write(&[part]).await.unwrap(), []);
+    assert_eq!(parts(&database).await.len(), there + 1);
+    assert_eq!(brought_back(&site, &kit(&site), &fresh.path().join("again")).await.lacking, Vec::<String>::new());
+    drop(context);
+    let site = site.crash().await;
+    assert_eq!(catch_up(&site).await.doing, Doing::Current);
+    assert_eq!(parts(&database).await.len(), there);
 }
 
 /// A link that carries everything but parts of archives, and a collection that takes none: all else goes, and somebody is told.

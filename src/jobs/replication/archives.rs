@@ -19,6 +19,8 @@ use crate::storage::table::Key;
 
 const OF: Of<'static> = Of { collection: made::COLLECTION, table: made::TABLE };
 
+/// Above all revisions.
+const ANY: Rev = Rev(u64::MAX >> 1);
 /// In one run: everything else does not wait for more.
 const MOST_PARTS: u32 = 400;
 const LONGEST: Duration = Duration::from_secs(600);
@@ -123,14 +125,18 @@ impl Run<'_> {
             return Ok(files);
         }
         let before: BTreeSet<Vec<u8>> = self.found(scan).await?.into_iter().collect();
-        let mut there = BTreeMap::new();
-        for (sha256, end) in
-            self.found(Rev(u64::MAX >> 1)).await?.iter().filter(|name| !before.contains(*name)).filter_map(|name| made::of_name(name))
-        {
-            let bytes: &mut u64 = there.entry(sha256).or_default();
-            *bytes = end.max(*bytes);
+        let (mut there, mut is_mixed) = (BTreeMap::new(), !before.is_empty());
+        for name in self.found(ANY).await? {
+            match made::of_name(&name) {
+                Some((sha256, end)) if !before.contains(&name) => {
+                    let bytes: &mut u64 = there.entry(sha256).or_default();
+                    *bytes = end.max(*bytes);
+                }
+                // Of before, or as an earlier release called them.
+                _ => is_mixed = true,
+            }
         }
-        Ok(Files { copy: life.copy.clone(), scan, there, is_mixed: !before.is_empty(), seen: BTreeSet::new(), damaged: BTreeMap::new() })
+        Ok(Files { copy: life.copy.clone(), scan, there, is_mixed, seen: BTreeSet::new(), damaged: BTreeMap::new() })
     }
 
     /// Names of parts whose revision is less.
@@ -213,7 +219,7 @@ impl Run<'_> {
         let (scan, is_mixed) = (files.scan, files.is_mixed);
         let of_none: Vec<[u8; 32]> = files.there.keys().filter(|sha256| !kept.contains(*sha256)).copied().collect();
         for sha256 in of_none {
-            self.bury_parts(Some(&sha256), Rev(u64::MAX >> 1), &|_| true).await?;
+            self.bury_parts(Some(&sha256), ANY, &|name| name.starts_with(&sha256)).await?;
             if let Some(files) = &mut self.memory.archives {
                 files.there.remove(&sha256);
             }
@@ -221,7 +227,8 @@ impl Run<'_> {
         if is_mixed && is_whole {
             let lacking: BTreeSet<[u8; 32]> =
                 archives::lacking(&self.context.store.read()?)?.iter().map(|manifest| manifest.sha256.0).collect();
-            self.bury_parts(None, scan, &|sha256| !lacking.contains(sha256)).await?;
+            self.bury_parts(None, scan, &|name| made::of_name(name).is_some_and(|(sha256, _)| !lacking.contains(&sha256))).await?;
+            self.bury_parts(None, ANY, &|name| made::of_name(name).is_none()).await?;
             if let Some(files) = &mut self.memory.archives {
                 files.is_mixed = false;
             }
@@ -229,17 +236,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Parts of a file, or of all that are meant.
-    async fn bury_parts(&mut self, of: Option<&[u8; 32]>, than: Rev, is_meant: &(dyn Fn(&[u8; 32]) -> bool + Sync)) -> Result<(), Halt> {
+    /// Parts that are meant; of one file, or of all.
+    async fn bury_parts(&mut self, of: Option<&[u8; 32]>, than: Rev, is_meant: &(dyn Fn(&[u8]) -> bool + Sync)) -> Result<(), Halt> {
         let mut last = of.map(made::before);
         loop {
             let older = self.cluster.older(OF, last.as_deref().map_or(From::Start, From::After), than, WHOLE.documents).await?;
-            let is_of =
-                |name: &Vec<u8>| made::of_name(name).is_some_and(|(sha256, _)| of.is_none_or(|of| *of == sha256) && is_meant(&sha256));
             let is_past = of.is_some_and(|of| older.last.as_deref().is_some_and(|last| !last.starts_with(of)));
             let rev = self.fenced().await?.core_rev;
-            let gone: Vec<Document> = older.names.into_iter().filter(is_of).map(|name| made::gone(name, rev)).collect();
-            self.write(&gone).await?;
+            let gone = older.names.into_iter().filter(|name| is_meant(name)).map(|name| made::gone(name, rev));
+            self.write(&gone.collect::<Vec<Document>>()).await?;
             match older.last {
                 Some(end) if !is_past => last = Some(end),
                 _ => return Ok(()),

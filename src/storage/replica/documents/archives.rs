@@ -55,7 +55,7 @@ pub fn part(secrets: &Secrets, manifest: &Manifest, from: u64, bytes: &[u8], rev
 /// This manager did not write it, or as another part.
 pub fn opened_part(secrets: &Secrets, name: &[u8], record: &[u8]) -> Result<(u64, Vec<u8>), Fault> {
     let (key, bytes) = opened(secrets, TABLE, name, record)?;
-    let of_part = postcard::from_bytes(&bytes).ok().filter(|_| key == name);
+    let of_part = postcard::from_bytes(&bytes).ok().filter(|_| key == name && of_name(name).is_some());
     of_part.ok_or_else(|| Fault::Record { table: TABLE, key: hex(name), why: "is no part of an archive".into() })
 }
 
