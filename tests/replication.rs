@@ -116,7 +116,7 @@ async fn a_row_that_comes_back_while_its_table_is_copied_is_not_buried() {
     for _ in 0..6 {
         run(&context).await;
     }
-    context.cluster = Some(Faulty::before_older(Arc::clone(&real), "node_names"));
+    context.cluster = Some(Faulty::before_older(Arc::clone(&real), "node_names", || Fate::Lost));
     run(&context).await;
     let at = context.replication.status().positions["node_names"].clone();
     assert!(!at.is_whole && at.through.is_some(), "read, but for its last page, and not buried: {at:?}");
@@ -1148,6 +1148,66 @@ async fn what_expired_before_it_was_sent_leaves_no_hole_in_what_comes_back() {
         assert_eq!(!ours.is_empty(), reports);
         assert_eq!(of_leaves(&again).await, ours);
     }
+}
+
+/// What of a table is of before is asked page by page: where the link breaks after each of them, a copy goes on behind the last one.
+#[tokio::test]
+async fn a_copy_gets_to_its_end_over_a_link_that_breaks_after_each_answer() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("answers").await);
+    let site = site(dir.path(), &uri).await;
+    for node in 0..20 {
+        site.client.post("/nodes", json!({ "name": format!("node-{node}"), "node_type": "worker" })).await;
+    }
+    let (mut context, mut asked) = (site.app.context.clone(), 0);
+    context.cluster = Some(Faulty::before_older(context.cluster.clone().unwrap(), "node_names", move || {
+        asked += 1;
+        if asked % 2 == 0 { Fate::Lost } else { Fate::Fine }
+    }));
+    for _ in 0..6 {
+        context.replication.wish(|wishes| wishes.now = true);
+        context.run(Job::Replication).await.unwrap();
+    }
+    assert_eq!(context.replication.status().doing, Doing::Current);
+    assert_equal(&site, &database).await;
+}
+
+/// A collection goes again after all of a history expired here: what the cluster has of it stays there.
+#[tokio::test]
+async fn history_that_expired_here_stays_there_when_it_goes_again() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("days").await);
+    let mut site = site(dir.path(), &uri).await;
+    let mut machine = site.enrol("attic").await;
+    let mut live = async |site: &Site, slots: u32| {
+        for _ in 0..slots {
+            site.next_slot(5_000);
+            machine.report(site.now_ms(), Sample::default()).await.unwrap();
+        }
+        site.run_cycles().await;
+        site.app.context.run(Job::Flush).await.unwrap();
+    };
+    live(&site, 40).await;
+    site.driver.advance_ms(86_400_000);
+    site.app.context.tick();
+    live(&site, 1).await;
+    assert_eq!(catch_up(&site).await.doing, Doing::Current);
+    let there = async || {
+        let mut found = Vec::new();
+        for table in ["day_reports", "days", "score_hours"] {
+            found.push(all(&database, "manager_records", doc! { "deleted": false, "table": table }).await.len());
+        }
+        found
+    };
+    let before = there().await;
+    assert!(before.iter().sum::<usize>() >= 2, "{before:?}");
+    site.driver.advance_ms(800 * 86_400_000);
+    site.app.context.tick();
+    for _ in 0..5 {
+        site.app.context.run(Job::Housekeeping).await.unwrap();
+    }
+    site.client.sign_in(crate::support::client::USERNAME, PASSWORD).await;
+    site.client.post("/replication/resync", json!({ "collection": "manager_records" })).await;
+    assert_eq!(catch_up(&site).await.doing, Doing::Current);
+    assert_eq!(there().await, before);
 }
 
 /// A store that came back, and whose machines were silent until all its evidence was too old: what the cluster has of it stays there.

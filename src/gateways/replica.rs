@@ -83,8 +83,8 @@ pub enum From<'a> {
 /// Some documents of a table that were looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Older {
-    /// In order.
-    pub names: Vec<Vec<u8>>,
+    /// Names, in order, and revisions.
+    pub rows: Vec<(Vec<u8>, Rev)>,
     /// After which there may be others; None: there are none.
     pub last: Option<Vec<u8>>,
 }

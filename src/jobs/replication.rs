@@ -54,6 +54,7 @@ pub struct Memory {
     round: Option<Round>,
     begun: Option<rounds::Begun>,
     turned: Option<rounds::Turned>,
+    buried: Option<tables::Buried>,
     archives: Option<archives::Files>,
     pace: Pace,
     /// Before anything goes again, so that the link is not taken beyond what was set.
@@ -242,14 +243,20 @@ impl Run<'_> {
         } else {
             self.without_a_round(&life).await?
         }
-        self.bury_archives().await?;
+        let buried = self.bury_archives().await;
+        self.or_cut(buried)?;
         self.refresh_seen().await?;
         self.measurements(&life).await?;
         self.beat_if_due().await?;
         // All others have what they should.
         match (self.refused.take(), self.archived.cut.take()) {
             (Some(why), _) => Err(Trouble::Refused(why).into()),
-            (None, Some(why)) => Err(Trouble::Away(why).into()),
+            (None, Some(trouble)) => {
+                // The cluster is there, so the claim is kept and heard of, and the next run tries again.
+                let failure = Failure { why: format!("archives: {trouble}"), at: self.context.clock.now().wall };
+                self.context.replication.change(|status| status.failure = Some(failure));
+                Ok(Doing::Sending)
+            }
             (None, None) => Ok(Doing::Current),
         }
     }

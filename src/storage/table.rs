@@ -202,6 +202,11 @@ pub trait Read {
     /// Opens the table by name and hands it over as `ReadableTable`.
     fn with<R>(&self, name: &'static str, f: impl FnOnce(&dyn RawTable) -> Result<R, Fault>) -> Result<R, Fault>;
 
+    /// Whether there is such a table; files of earlier releases, which are only read, have fewer.
+    fn has(&self, _name: &'static str) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
     fn get<K: Key, V: Record>(&self, table: Table<K, V>, key: &K) -> Result<Option<V>, Fault> {
         let (key, mut found) = (key.encode(), None);
         self.with(table.name, |raw| {
@@ -648,15 +653,6 @@ impl Snapshot {
         Ok(self.transaction.open_table(raw(name))?)
     }
 
-    /// Whether there is such a table; files of earlier releases have fewer.
-    pub(super) fn has(&self, name: &'static str) -> Result<bool, Fault> {
-        match self.transaction.open_table(raw(name)) {
-            Ok(_) => Ok(true),
-            Err(redb::TableError::TableDoesNotExist(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     fn table(&self, name: &'static str) -> Result<Arc<OpenTable>, Fault> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, table)) = open.iter().find(|(of, _)| *of == name) {
@@ -671,6 +667,14 @@ impl Snapshot {
 impl Read for Snapshot {
     fn with<R>(&self, name: &'static str, f: impl FnOnce(&dyn RawTable) -> Result<R, Fault>) -> Result<R, Fault> {
         f(&*self.table(name)?)
+    }
+
+    fn has(&self, name: &'static str) -> Result<bool, Fault> {
+        match self.transaction.open_table(raw(name)) {
+            Ok(_) => Ok(true),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -303,7 +303,7 @@ async fn archives_that_do_not_get_through_keep_nothing_else_away() {
     assert_eq!(replicate(&site).await.doing, Doing::Current);
     archived(&site, 2).await;
     site.client.sign_in(USERNAME, PASSWORD).await;
-    for (fate, doing, name) in [(Fate::Lost, Doing::Away, "attic"), (Fate::Refuses("archives"), Doing::Current, "cellar")] {
+    for (fate, doing, name) in [(Fate::Lost, Doing::Sending, "attic"), (Fate::Refuses("archives"), Doing::Current, "cellar")] {
         site.client.put(&format!("/nodes/{id}"), json!({ "name": name, "node_type": "worker" })).await;
         let mut context = site.app.context.clone();
         let tried = counted(&mut context, move |_| fate);
@@ -321,9 +321,121 @@ async fn archives_that_do_not_get_through_keep_nothing_else_away() {
         assert_eq!(waiting(&site).await, (2, false));
         assert!(alerts::is_open(&site.app.store.read().unwrap(), BEHIND, "").unwrap());
     }
+    site.driver.advance_ms(3_600_000);
     assert_eq!(catch_up(&site).await.doing, Doing::Current);
     assert_eq!(waiting(&site).await, (0, true));
     assert!(!alerts::is_open(&site.app.store.read().unwrap(), BEHIND, "").unwrap());
+}
+
+/// Three archives of which nothing is taken: the others go with the next run, and these are tried again later.
+#[tokio::test(flavor = "multi_thread")]
+async fn archives_that_are_not_taken_keep_no_others_back() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("starved_archives").await);
+    let mut site = site(dir.path(), &uri).await;
+    let node = site.enrol("attic").await.id.as_str().to_owned();
+    for _ in 0..4 {
+        site.client.sign_in(USERNAME, PASSWORD).await;
+        submit(&site, &node, 1).await;
+        site.driver.advance_ms(31 * DAY_MS);
+        site.app.context.tick();
+    }
+    site.driver.advance_ms(400 * DAY_MS);
+    for _ in 0..6 {
+        housekeeping(&site).await;
+    }
+    let made = archives::all(&site.app.store.read().unwrap()).unwrap().len();
+    assert!(made >= 5, "{made}");
+    let mut context = site.app.context.clone();
+    counted(&mut context, |part| if part < 3 { Fate::Refuses("archives") } else { Fate::Fine });
+    let run = async || {
+        context.run(Job::Replication).await.unwrap();
+        parts(&database).await.len()
+    };
+    assert_eq!((run().await, run().await), (0, made - 3));
+    site.driver.advance_ms(3_600_000);
+    context.tick();
+    assert_eq!(run().await, made);
+}
+
+/// The question what of archives is there gets no answer: all else goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_what_is_known_of_archives() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("unlisted_archives").await);
+    let mut site = site(dir.path(), &uri).await;
+    archived(&site, 2).await;
+    site.client.sign_in(USERNAME, PASSWORD).await;
+    let id = site.client.post("/nodes", json!({ "name": "loft", "node_type": "worker" })).await["node_id"].as_str().unwrap().to_owned();
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    let site = site.crash().await;
+    site.client.put(&format!("/nodes/{id}"), json!({ "name": "cellar", "node_type": "worker" })).await;
+    let mut context = site.app.context.clone();
+    context.cluster = Some(Faulty::before_older(context.cluster.clone().unwrap(), "archive_files", || Fate::Lost));
+    for _ in 0..6 {
+        context.run(Job::Replication).await.unwrap();
+        site.next_slot(1_000);
+    }
+    assert_eq!(context.replication.status().doing, Doing::Sending);
+    assert!(context.replication.status().failure.is_some_and(|failure| failure.why.starts_with("archives: ")));
+    assert_eq!(all(&database, "nodes", doc! { "node_id": &id }).await[0].get_str("name").unwrap(), "cellar");
+    assert_eq!(catch_up(&site).await.doing, Doing::Current);
+}
+
+/// A part that somebody took away goes again once the manager looks what is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hole_in_an_archive_is_filled() {
+    let (dir, fresh, (uri, database)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("hole_in_archive").await);
+    let site = site(dir.path(), &uri).await;
+    archived(&site, 24).await;
+    assert_eq!(catch_up(&site).await.doing, Doing::Current);
+    let there = of_outputs(&database).await;
+    let first = there.iter().find(|of| of.get("from_byte").unwrap().to_string() == "0").unwrap();
+    assert!(there.len() > 1);
+    database.collection::<Document>("archives").delete_one(doc! { "_id": first.get_str("_id").unwrap() }).await.unwrap();
+    let site = site.crash().await;
+    assert_eq!(catch_up(&site).await.doing, Doing::Current);
+    assert_eq!(of_outputs(&database).await.len(), there.len());
+    assert_eq!(brought_back(&site, &kit(&site), &fresh.path().join("back")).await.lacking, Vec::<String>::new());
+}
+
+/// The newest archive was kept long enough, or did not come back and was given up after as long: what of it came back as rows goes, and archiving goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_was_kept_long_enough_keeps_nothing_back() {
+    let (uri, database) = database("kept_archives").await;
+    for lacks in [false, true] {
+        let (dir, fresh) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let years = ("retention.validations_archive_years", "1");
+        let site = Site::new(dir.path().to_owned(), &[("mongodb.uri", &uri), years]).await;
+        let node = site.enrol("attic").await.id.as_str().to_owned();
+        submit(&site, &node, 3).await;
+        assert_eq!(replicate(&site).await.doing, Doing::Current);
+        site.driver.advance_ms(400 * DAY_MS);
+        housekeeping(&site).await;
+        assert_eq!(catch_up(&site).await.doing, Doing::Current);
+        if lacks {
+            let of_site = doc! { "manager_id": site.app.store.manager_id.as_str(), "kind": "outputs" };
+            database.collection::<Document>("archives").delete_many(of_site).await.unwrap();
+        } else {
+            site.driver.advance_ms(800 * DAY_MS);
+            housekeeping(&site).await;
+            assert_eq!(catch_up(&site).await.doing, Doing::Current);
+        }
+        let place = fresh.path().join("back");
+        assert_eq!(brought_back(&site, &kit(&site), &place).await.lacking.len(), usize::from(lacks));
+        let driver = site.driver.clone();
+        site.end().await;
+        let again = Site::open(place, driver, vec![(years.0, years.1.into())]).await;
+        let rows = rows_of_outputs(&again);
+        assert!(rows > 0);
+        if lacks {
+            housekeeping(&again).await;
+            assert_eq!((rows_of_outputs(&again), failing(&again)), (rows, [true, false]));
+            again.driver.advance_ms(800 * DAY_MS);
+        }
+        for _ in 0..3 {
+            housekeeping(&again).await;
+        }
+        assert_eq!((rows_of_outputs(&again), failing(&again)), (0, [false; 2]), "lacks: {lacks}");
+    }
 }
 
 /// A file that is damaged is not in the cluster, and is not said to be; once it is whole again, it goes.

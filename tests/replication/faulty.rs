@@ -63,8 +63,8 @@ impl Faulty {
     }
 
     /// The same, and all but the question what of a table is of before arrives.
-    pub fn before_older(inner: Arc<dyn Cluster>, table: &'static str) -> Arc<Faulty> {
-        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(|| Fate::Lost)), what: What::Older(table) })
+    pub fn before_older(inner: Arc<dyn Cluster>, table: &'static str, fate: impl FnMut() -> Fate + Send + 'static) -> Arc<Faulty> {
+        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(fate)), what: What::Older(table) })
     }
 
     /// The same, and all but documents of a table arrives.

@@ -442,10 +442,10 @@ impl Cluster for Mongo {
         let limit = i64::try_from(limit).unwrap_or(PAGE);
         Box::pin(async move {
             let found = self.find(of.collection, filter, doc! { "key": 1, "rev": 1, "deleted": 1 }, limit).await?;
-            let is_older =
-                |found: &&Doc| !found.get_bool("deleted").unwrap_or_default() && read_rev(found, "rev").is_none_or(|of_it| of_it < than);
-            let names = found.iter().filter(is_older).filter_map(|found| read_bytes(found, "key")).collect();
-            Ok(Older { names, last: found.iter().rev().find_map(|found| read_bytes(found, "key")) })
+            let is_there = |found: &&Doc| !found.get_bool("deleted").unwrap_or_default();
+            let row = |found: &Doc| Some((read_bytes(found, "key")?, read_rev(found, "rev")?));
+            let rows = found.iter().filter(is_there).filter_map(row).filter(|(_, rev)| *rev < than).collect();
+            Ok(Older { rows, last: found.iter().rev().find_map(|found| read_bytes(found, "key")) })
         })
     }
 

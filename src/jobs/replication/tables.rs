@@ -3,12 +3,21 @@
 use std::sync::Arc;
 
 use super::{Halt, LOOKED_AT, Run, WHOLE, is_of_all, reading};
-use crate::domain::replica::Document;
 use crate::domain::replica::cluster::{Life, Position};
+use crate::domain::replica::{Document, Rev};
 use crate::gateways::replica::{From, NotTaken, Of};
 use crate::storage::replica::catalog::Listed;
 use crate::storage::replica::documents::collection;
+use crate::storage::replica::marks::Marking;
 use crate::storage::replica::rows::{self, Fenced, Page};
+
+/// How far the cluster's rows of a table that was copied were looked at; gone with the process.
+#[derive(Debug)]
+pub(super) struct Buried {
+    table: &'static str,
+    scan: Rev,
+    last: Vec<u8>,
+}
 
 impl Run<'_> {
     /// Brings a table from its first row to its last, from where an earlier run got to. False: its collection does not take it.
@@ -29,10 +38,10 @@ impl Run<'_> {
             at.through = page.through.or(at.through);
             // What changed since the first one is marked, and goes again: any later one does, and lets go of what the one before held.
             fenced = self.fenced().await?;
+            self.put_position(at.clone()).await?;
             if page.is_end {
                 break;
             }
-            self.put_position(at.clone()).await?;
         }
         self.bury(listed, &at, &fenced).await?;
         at.is_whole = true;
@@ -84,15 +93,19 @@ impl Run<'_> {
     async fn bury(&mut self, listed: &'static Listed, at: &Position, fenced: &Fenced) -> Result<(), Halt> {
         // Their names are their keys.
         let first = if listed.keeps_history() { rows::beginning(fenced, listed)? } else { None };
+        // Of a history of which nothing says where it would go on, all that this life of the store has put there may be of it.
+        let than = if listed.keeps_history() && first.is_none() { Marking::of_generation(self.context.store.generation) } else { at.scan };
         let of = Of { collection: collection(listed.table), table: listed.table };
-        let mut last: Option<Vec<u8>> = None;
+        let begun = self.memory.buried.take().filter(|begun| begun.table == listed.table && begun.scan == at.scan);
+        let mut last: Option<Vec<u8>> = begun.map(|begun| begun.last);
         loop {
             let from = match (&last, &first) {
                 (Some(last), _) => From::After(last),
                 (None, Some(first)) => From::Name(first),
                 (None, None) => From::Start,
             };
-            let older = self.cluster.older(of, from, at.scan, LOOKED_AT).await?;
+            let answer = self.cluster.older(of, from, than, self.memory.pace.of(LOOKED_AT)).await;
+            let older = self.answered(answer)?;
             let gone = |name: &Vec<u8>| Document {
                 collection: of.collection,
                 table: listed.table,
@@ -103,14 +116,13 @@ impl Run<'_> {
                 fields: Vec::new(),
                 record: None,
             };
-            for names in older.names.chunks(WHOLE.documents) {
-                let documents: Vec<Document> = names.iter().map(gone).collect();
+            for rows in older.rows.chunks(WHOLE.documents) {
+                let documents: Vec<Document> = rows.iter().map(|(name, _)| gone(name)).collect();
                 self.write(&documents).await?;
             }
-            if older.last.is_none() {
-                return Ok(());
-            }
-            last = older.last;
+            let Some(end) = older.last else { return Ok(()) };
+            self.memory.buried = Some(Buried { table: listed.table, scan: at.scan, last: end.clone() });
+            last = Some(end);
             self.beat_if_due().await?;
         }
     }

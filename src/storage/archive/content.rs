@@ -31,6 +31,11 @@ pub trait Content: Clone + Send + Sync + Sized + 'static {
     /// Whether something that the newest archive or an older one covers is still in the store.
     fn is_left(store: &Store, newest: &Manifest) -> Result<bool, Fault>;
 
+    /// Whether something that this archive covers is in the store.
+    fn holds(store: &Store, archive: &Manifest) -> Result<bool, Fault> {
+        Self::is_left(store, archive)
+    }
+
     /// Deletes some of that in one transaction; true when there is more.
     fn forget(store: &Arc<Store>, newest: &Manifest) -> impl Future<Output = Result<bool, WriteError>> + Send;
 }

@@ -235,6 +235,10 @@ impl Content for Ledger {
         ledger::begins_within(&store.read()?, newest.last)
     }
 
+    fn holds(store: &Store, archive: &Manifest) -> Result<bool, Fault> {
+        Ok(ledger::is_any_of(&store.read()?, archive.first, archive.last)?)
+    }
+
     async fn forget(store: &Arc<Store>, newest: &Manifest) -> Result<bool, WriteError> {
         let last = newest.last;
         store.write(move |tx| ledger::forget(tx, last, ROWS)).await

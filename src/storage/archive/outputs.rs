@@ -71,6 +71,11 @@ impl Content for Outputs {
         log::begins_within(&store.hot.read()?, newest.last)
     }
 
+    fn holds(store: &Store, archive: &Manifest) -> Result<bool, Fault> {
+        let next = log::page(&store.hot.read()?, archive.first, 1)?;
+        Ok(next.first().is_some_and(|(number, _)| *number <= archive.last))
+    }
+
     async fn forget(store: &Arc<Store>, newest: &Manifest) -> Result<bool, WriteError> {
         let last = newest.last;
         Ok(store.hot.write(Lane::Ordinary, move |tx| log::prune(tx, last, ROWS)).await? == ROWS)

@@ -76,7 +76,16 @@ pub fn gone(read: &impl Read) -> Result<Vec<Manifest>, Fault> {
     those(read, |name| gone.contains(name))
 }
 
+/// Whether nobody misses its files.
+pub fn is_gone(read: &impl Read, manifest: &Manifest) -> Result<bool, Fault> {
+    Ok(read.get(GONE_ARCHIVES, &manifest.name())?.is_some())
+}
+
+/// Backups of earlier releases have fewer tables.
 fn names(read: &impl Read, table: Table<String, GoneArchive>) -> Result<HashSet<String>, Fault> {
+    if !read.has(table.name)? {
+        return Ok(HashSet::new());
+    }
     Ok(read.scan(table, .., usize::MAX)?.into_iter().map(|(name, _)| name).collect())
 }
 
@@ -118,5 +127,19 @@ pub fn settle(tx: &mut WriteTx<'_>, kind: Kind, failed: Option<&str>, now: Times
     match failed {
         Some(why) => alerts::raise_about(tx, about(kind), Severity::Warning, why, now).map(drop),
         None => alerts::resolve_about(tx, about(kind), now).map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::DbFile;
+
+    #[test]
+    fn a_backup_of_an_earlier_release_has_fewer_tables() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let file = DbFile::open(&dir.path().join("core.redb"), 1 << 20, |tx| tx.create(ARCHIVES.name)).unwrap();
+        let read = file.read().unwrap();
+        assert_eq!((all(&read).unwrap(), lacking(&read).unwrap(), gone(&read).unwrap()), (vec![], vec![], vec![]));
     }
 }

@@ -188,6 +188,11 @@ fn last_seq(read: &impl Read) -> Result<u64, Fault> {
     }
 }
 
+/// Whether there is a posting within `first..=last`.
+pub fn is_any_of(read: &impl Read, first: u64, last: u64) -> Result<bool, Fault> {
+    Ok(!read.scan(POSTINGS, first..=last, 1)?.is_empty())
+}
+
 /// Whether a row is left of what is archived through `last`.
 pub fn begins_within(read: &impl Read, last: u64) -> Result<bool, Fault> {
     Ok(!read.scan(POSTINGS, ..=last, 1)?.is_empty())

@@ -237,6 +237,11 @@ impl Marking {
         Marking { last: AtomicU64::new(base), seen: AtomicU64::new(base), numbers, history, arrived: Mutex::default() }
     }
 
+    /// Below all revisions of this life of a store.
+    pub fn of_generation(generation: u32) -> Rev {
+        Rev(Marking::base(generation, 0))
+    }
+
     fn base(generation: u32, starts: u32) -> u64 {
         u64::from(generation) << (START_BITS + COMMIT_BITS) | u64::from(starts) << COMMIT_BITS
     }

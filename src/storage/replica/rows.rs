@@ -6,12 +6,14 @@ use super::catalog::{Listed, by_number};
 use super::documents::{document, of_row};
 use super::marks::{self, Mark};
 use crate::domain::archive::Kind;
+use crate::domain::evidence::day_of;
 use crate::domain::replica::cluster::{Position, RoundRow};
 use crate::domain::replica::{Document, Rev};
 use crate::storage::compaction::Which;
 use crate::storage::core::tables::{EPOCHS, POSTINGS};
 use crate::storage::core::{archives, ledger};
 use crate::storage::fault::Fault;
+use crate::storage::hot::hours::hour_of;
 use crate::storage::hot::replicated::{self as hot, LEAVES};
 use crate::storage::table::{Key, Read, Snapshot};
 use crate::storage::{Secrets, Store};
@@ -117,6 +119,10 @@ pub fn beginning(at: &Fenced, listed: &Listed) -> Result<Option<Vec<u8>>, Fault>
         table if [hot::EVIDENCE.name, hot::STRAINED.name, hot::CHALLENGED.name].contains(&table) => {
             Ok(last.map(|head| head.last_slot.0.saturating_add(1).encode()))
         }
+        table if [hot::DAYS.name, hot::DAY_REPORTS.name].contains(&table) => {
+            Ok(last.map(|head| (day_of(head.last_slot).saturating_add(1), 0u32).encode()))
+        }
+        table if table == hot::SCORE_HOURS.name => Ok(last.map(|head| (hour_of(head.last_slot).saturating_add(1), 0u32).encode())),
         table if table == hot::PROOFS.name => {
             Ok(archives::newest(&at.core, Kind::Outputs)?.map(|newest| newest.last.saturating_add(1).encode()))
         }

@@ -17,20 +17,21 @@ pub const PART_BYTES: usize = 128 << 10;
 /// Of the SHA-256, which names begin with.
 const HASH: usize = 32;
 
-/// Of a part that ends there: by what is in the file, so that one that is there need not go again, whatever became of the store.
-fn name(manifest: &Manifest, end: u64) -> Vec<u8> {
-    [&manifest.sha256.0[..], &end.to_be_bytes()].concat()
+/// Of a part that ends and begins there: by what is in the file, so that one that is there need not go again, whatever became of the store.
+fn name(manifest: &Manifest, end: u64, from: u64) -> Vec<u8> {
+    [&manifest.sha256.0[..], &end.to_be_bytes(), &from.to_be_bytes()].concat()
 }
 
 /// Before the names of all parts of a file.
 pub fn before(sha256: &[u8; 32]) -> Vec<u8> {
-    [&sha256[..], &0u64.to_be_bytes()].concat()
+    [&sha256[..], &[0; 16]].concat()
 }
 
-/// The SHA-256 of the file that a part is of, and where it ends.
-pub fn of_name(name: &[u8]) -> Option<([u8; 32], u64)> {
-    let (sha256, end) = name.split_at_checked(HASH)?;
-    Some((sha256.try_into().ok()?, u64::from_be_bytes(end.try_into().ok()?)))
+/// The SHA-256 of the file that a part is of, and where it ends and begins.
+pub fn of_name(name: &[u8]) -> Option<([u8; 32], u64, u64)> {
+    let (sha256, places) = name.split_first_chunk::<HASH>()?;
+    let (end, from) = places.split_first_chunk::<8>()?;
+    Some((*sha256, u64::from_be_bytes(*end), u64::from_be_bytes(from.try_into().ok()?)))
 }
 
 /// A part of the file, from a place on.
@@ -46,7 +47,7 @@ pub fn part(secrets: &Secrets, manifest: &Manifest, from: u64, bytes: &[u8], rev
         ("sha256", hex(&manifest.sha256.0).into()),
         ("made_at", manifest.made_at.clone().into()),
     ];
-    sealed(secrets, (COLLECTION, TABLE), name(manifest, end), fields, &(from, bytes), rev)
+    sealed(secrets, (COLLECTION, TABLE), name(manifest, end, from), fields, &(from, bytes), rev)
 }
 
 /// Where a part begins, and its bytes, as the cluster has it.
