@@ -236,7 +236,7 @@ impl Content for Ledger {
     }
 
     fn holds(store: &Store, archive: &Manifest) -> Result<bool, Fault> {
-        Ok(ledger::is_any_of(&store.read()?, archive.first, archive.last)?)
+        ledger::is_any_of(&store.read()?, archive.first, archive.last)
     }
 
     async fn forget(store: &Arc<Store>, newest: &Manifest) -> Result<bool, WriteError> {
