@@ -6,6 +6,7 @@ mod faulty;
 mod fleet;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -521,17 +522,23 @@ async fn who_moves_to_another_region_takes_its_nodes_along() {
     assert_eq!(nodes.iter().map(|node| node.get_str("region").unwrap()).collect::<Vec<_>>(), ["cellar"]);
 }
 
+/// A manager that replicates, and what a copy of its card makes.
+async fn original_and_copy(dir: &Path, copied: &Path, uri: &str) -> (Site, Site) {
+    let original = site(dir, uri).await;
+    replicate(&original).await;
+    let (driver, settings) = (original.driver.clone(), vec![("mongodb.uri", uri.to_owned())]);
+    original.end().await;
+    crate::support::copy(dir, copied);
+    let original = Site::open(dir.to_owned(), driver.clone(), settings.clone()).await;
+    assert_eq!(catch_up(&original).await.doing, Doing::Current);
+    (original, Site::open(copied.to_owned(), driver, settings).await)
+}
+
 #[tokio::test]
 async fn a_copy_of_the_card_is_noticed_and_does_not_write() {
     let (dir, copied, (uri, database)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("second").await);
-    let original = site(dir.path(), &uri).await;
-    replicate(&original).await;
+    let (original, second) = original_and_copy(dir.path(), copied.path(), &uri).await;
     let (driver, settings) = (original.driver.clone(), vec![("mongodb.uri", uri.clone())]);
-    original.end().await;
-    crate::support::copy(dir.path(), copied.path());
-    let original = Site::open(dir.path().to_owned(), driver.clone(), settings.clone()).await;
-    assert_eq!(catch_up(&original).await.doing, Doing::Current);
-    let second = Site::open(copied.path().to_owned(), driver.clone(), settings.clone()).await;
     let mut seen = Vec::new();
     for _ in 0..8 {
         seen.push(replicate(&second).await.doing);
@@ -578,14 +585,7 @@ async fn a_copy_of_the_card_is_noticed_and_does_not_write() {
 #[tokio::test]
 async fn a_copy_that_is_paused_tells_of_the_other_all_the_same() {
     let (dir, copied, (uri, _)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("second_paused").await);
-    let original = site(dir.path(), &uri).await;
-    replicate(&original).await;
-    let (driver, settings) = (original.driver.clone(), vec![("mongodb.uri", uri.clone())]);
-    original.end().await;
-    crate::support::copy(dir.path(), copied.path());
-    let original = Site::open(dir.path().to_owned(), driver.clone(), settings.clone()).await;
-    assert_eq!(catch_up(&original).await.doing, Doing::Current);
-    let mut second = Site::open(copied.path().to_owned(), driver, settings).await;
+    let (original, mut second) = original_and_copy(dir.path(), copied.path(), &uri).await;
     second.client.sign_in(crate::support::client::USERNAME, PASSWORD).await;
     second.client.post("/replication/pause", json!({})).await;
     let is_told = || alerts::is_open(&second.app.store.read().unwrap(), "replication_second", "").unwrap();
