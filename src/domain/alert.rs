@@ -113,7 +113,7 @@ pub fn title(kind: &str) -> String {
         "storage_damaged" => "A file of measurements is damaged",
         "storage_lost" => "A file of measurements is gone",
         "card_wearing_out" => "The card wears out",
-        "archive_failed" => "Nothing is archived",
+        "archive_failed" => "Archiving is held up",
         "backup_failed" => "A backup failed",
         "backup_overdue" => "No backup for too long",
         "replication_behind" => "The cluster is behind",
