@@ -3,7 +3,7 @@
 
 mod archives;
 mod backups;
-mod cuts;
+pub mod cuts;
 mod errors;
 mod full;
 mod restores;

@@ -65,8 +65,7 @@ async fn archive_and_forget<C: Content>(context: &Context, kept: Month, now: Now
     {
         // Of one that was kept long enough there are none, and what a restore brought back of it goes.
         if !archives::is_gone(&store.read()?, &newest)? {
-            archive::check_manifest(&archive::folder(store), &newest).map_err(|failed| named(&newest, failed))?;
-            read_back(store, &newest).await.map_err(|failed| named(&newest, failed))?;
+            is_whole(store, &newest).await.map_err(|failed| named(&newest, failed))?;
         }
         if forget::<C>(store, &newest).await? {
             return Ok(());
@@ -99,15 +98,27 @@ async fn lacking<C: Content>(store: &Arc<Store>, now: Now) -> Result<Option<Mani
     let mut lacking = archives::lacking(&store.read()?)?;
     lacking.retain(|manifest| manifest.kind == C::KIND);
     for manifest in lacking {
-        let of = manifest.clone();
-        if blocking(store, move |store| Ok(archive::is_there(&archive::folder(store), &of).is_ok())).await? {
-            tracing::info!(name = manifest.name(), "an archive was put in its place");
-            store.write(move |tx| archives::found(tx, &manifest, now)).await.map_err(unwritten)?;
-        } else if C::holds(store, &manifest)? {
-            return Ok(Some(manifest));
+        match take_over(store, &manifest, now).await {
+            Ok(()) => tracing::info!(name = manifest.name(), "an archive was put in its place"),
+            Err(Failed::Disk(why)) => {
+                // The alert stands as it was raised; whoever has put files there finds here why they are not taken.
+                tracing::info!(name = manifest.name(), %why, "an archive is not in its place");
+                if C::holds(store, &manifest)? {
+                    return Ok(Some(manifest));
+                }
+            }
+            Err(fault) => return Err(fault),
         }
     }
     Ok(None)
+}
+
+/// Files that somebody put in their place: that is recorded once they are what they should be, and are there to stay.
+async fn take_over(store: &Arc<Store>, manifest: &Manifest, now: Now) -> Result<(), Failed> {
+    is_whole(store, manifest).await?;
+    let (durable, found) = (manifest.clone(), manifest.clone());
+    blocking(store, move |store| Ok(archive::make_durable(store, &durable)?)).await?;
+    store.write(move |tx| archives::found(tx, &found, now)).await.map_err(unwritten)
 }
 
 /// Archives that were kept long enough: first it is recorded that they went, then they do. A crash in between leaves files that the next run removes.
@@ -154,6 +165,11 @@ async fn make<C: Content>(store: &Arc<Store>, due: C, now: Now) -> Result<(C, Ma
         Ok((content, manifest))
     })
     .await
+}
+
+async fn is_whole(store: &Arc<Store>, manifest: &Manifest) -> Result<(), Failed> {
+    archive::check_manifest(&archive::folder(store), manifest)?;
+    read_back(store, manifest).await
 }
 
 async fn read_back(store: &Arc<Store>, manifest: &Manifest) -> Result<(), Failed> {

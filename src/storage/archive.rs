@@ -354,6 +354,15 @@ pub fn remove_gone(store: &Store, kind: Kind) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Files that others wrote keep their names and their bytes over a power cut.
+pub fn make_durable(store: &Store, manifest: &Manifest) -> io::Result<()> {
+    let folder = folder(store);
+    for name in names(manifest) {
+        store.device.sync_file(&folder.join(name))?;
+    }
+    store.device.sync_folder(&folder)
+}
+
 /// The two files of an archive.
 pub(super) fn names(manifest: &Manifest) -> [String; 2] {
     [lines_file(&manifest.name()), manifest_file(&manifest.name())]

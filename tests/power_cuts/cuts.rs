@@ -83,14 +83,14 @@ impl Base {
     }
 }
 
-pub(super) fn config(data: &Path, settings: &[(&'static str, &str)]) -> Config {
+pub fn config(data: &Path, settings: &[(&'static str, &str)]) -> Config {
     let mut flags = vec![("storage.data_dir", "--data-dir", data.to_str().unwrap().to_owned())];
     flags.extend(settings.iter().map(|(key, value)| (*key, *key, (*value).to_owned())));
     Config::load(&Sources { flags, ..Sources::default() }).unwrap().config
 }
 
 /// A manager on that device, and at that time.
-pub(super) async fn manager(config: &Config, driver: &Driver, device: Arc<dyn Device>) -> Result<App, AppError> {
+pub async fn manager(config: &Config, driver: &Driver, device: Arc<dyn Device>) -> Result<App, AppError> {
     let clock_of = |config: &Config, high| Clock::driven(driver, config.clock.trust, high);
     let app = App::open_on(config, &clock_of, Arc::new(Simulated), device).await?;
     app.context.tick();
@@ -98,7 +98,7 @@ pub(super) async fn manager(config: &Config, driver: &Driver, device: Arc<dyn De
 }
 
 /// Its store alone, which has to open.
-pub(super) fn store(config: &Config, driver: &Driver, device: Arc<dyn Device>, what: &str) -> Store {
+pub fn store(config: &Config, driver: &Driver, device: Arc<dyn Device>, what: &str) -> Store {
     let now = Clock::driven(driver, config.clock.trust, Timestamp(0)).now();
     open_store_on(config, device, now).unwrap_or_else(|error| panic!("{what}: {error}"))
 }
@@ -109,7 +109,7 @@ pub(super) fn cuts() -> u64 {
 }
 
 /// The one that is to be replayed, or all.
-pub(super) fn seeds(count: u64) -> Vec<u64> {
+pub fn seeds(count: u64) -> Vec<u64> {
     let given = std::env::var("LUCID_SEED").ok().and_then(|text| text.parse().ok());
     given.map_or_else(|| (1..=count.max(1)).collect(), |seed| vec![seed])
 }
